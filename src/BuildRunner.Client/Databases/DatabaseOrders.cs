@@ -1,0 +1,36 @@
+using BuildRunner.Core.Databases;
+
+namespace BuildRunner.Client.Databases;
+
+/// <summary>Kinds of orders that an agent carries out on its database.</summary>
+public static class DatabaseOrders
+{
+    /// <summary><see cref="FenceOrder"/> → <see cref="FenceResult"/>: end PostgreSQL at once, remember the fence on disk, stay down.</summary>
+    public const string Fence = "database.fence";
+
+    /// <summary><see cref="CutOrder"/> → <see cref="CutResult"/>: refuse the epoch and all before it, stop receiving, replay to the end.</summary>
+    public const string Cut = "database.cut";
+
+    /// <summary><see cref="CutOrder"/> → <see cref="CutResult"/>: receive from the primary again (undo of a cut).</summary>
+    public const string Uncut = "database.uncut";
+
+    /// <summary><see cref="PromoteOrder"/> → <see cref="PromoteResult"/>: become the primary of an epoch and write its marker.</summary>
+    public const string Promote = "database.promote";
+
+    /// <summary><see cref="PromoteOrder"/> → <see cref="PromoteResult"/>: start a fenced primary again as the primary of the next epoch.</summary>
+    public const string Restart = "database.restart";
+}
+
+public sealed record FenceOrder(string Database, long Epoch, string Run);
+
+/// <summary>The proof, and whether this order did it (false: it was so already).</summary>
+public sealed record FenceResult(FenceProof Proof, bool Effect, Lsn? End);
+
+public sealed record CutOrder(string Database, long Epoch, string Run);
+
+public sealed record CutResult(int Timeline, Lsn Received, Lsn Replayed, long? MarkerEpoch, bool Effect);
+
+public sealed record PromoteOrder(string Database, long Epoch, string Run);
+
+/// <summary>The new timeline, where it forked, and whether this order did it (false: it was so already).</summary>
+public sealed record PromoteResult(int Timeline, Lsn Fork, bool Effect, double Milliseconds);

@@ -1,0 +1,34 @@
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using BuildRunner.Client.Databases;
+using BuildRunner.Client.Hosting;
+using BuildRunner.Client.Regions;
+using BuildRunner.Client.Routing;
+using BuildRunner.Core.Databases;
+using BuildRunner.Core.Routing;
+
+namespace BuildRunner.Client;
+
+/// <summary>The lines between the server and its nodes, and the files that nodes keep: snake case, nulls written (null means unknown).</summary>
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower)]
+[JsonSerializable(typeof(NodePoll))]
+[JsonSerializable(typeof(NodePollAnswer))]
+[JsonSerializable(typeof(OrderResult))]
+[JsonSerializable(typeof(Assignment))]
+[JsonSerializable(typeof(AgentReport))]
+[JsonSerializable(typeof(AddressFile))]
+[JsonSerializable(typeof(EpochRecord))]
+[JsonSerializable(typeof(FenceProof))]
+[JsonSerializable(typeof(FenceOrder))]
+[JsonSerializable(typeof(FenceResult))]
+[JsonSerializable(typeof(CutOrder))]
+[JsonSerializable(typeof(CutResult))]
+[JsonSerializable(typeof(PromoteOrder))]
+[JsonSerializable(typeof(PromoteResult))]
+[JsonSerializable(typeof(RoutingTable))]
+[JsonSerializable(typeof(GatewayDocument))]
+[JsonSerializable(typeof(GatewayReport))]
+[JsonSerializable(typeof(ProbeOrder))]
+[JsonSerializable(typeof(ProbeResult))]
+[JsonSerializable(typeof(ProbeTarget))]
+public sealed partial class WireJson : JsonSerializerContext;

@@ -1,0 +1,87 @@
+namespace BuildRunner.Core.Databases;
+
+/// <summary>What an agent read off its PostgreSQL. Null means unknown, never zero.</summary>
+public sealed record DatabaseReading
+{
+    public required string Database { get; init; }
+    public required DatabaseState State { get; init; }
+
+    /// <summary>One clause for people: what it is doing or why it does not run.</summary>
+    public string? Detail { get; init; }
+
+    public bool AcceptsConnections { get; init; }
+    public string? SystemIdentifier { get; init; }
+    public string? ServerVersion { get; init; }
+    public int? Timeline { get; init; }
+
+    /// <summary>Epoch of the newest marker in `buildrunner.epoch`; names the timeline.</summary>
+    public long? MarkerEpoch { get; init; }
+
+    /// <summary>Run id of the newest marker.</summary>
+    public string? MarkerRun { get; init; }
+
+    /// <summary>Highest epoch that this host has been told; orders of a lower one are refused.</summary>
+    public long? SeenEpoch { get; init; }
+
+    /// <summary>Highest epoch that was fenced here; remembered on disk.</summary>
+    public long? FencedEpoch { get; init; }
+
+    /// <summary>Primary: the insert position.</summary>
+    public Lsn? Written { get; init; }
+    public Lsn? Flushed { get; init; }
+
+    /// <summary>Standby: the last position received and flushed; may lag behind Replayed, so take the larger.</summary>
+    public Lsn? Received { get; init; }
+    public Lsn? Replayed { get; init; }
+
+    /// <summary>Standby: how far it is behind its primary in time; zero when it holds everything the primary last told it.</summary>
+    public double? LagSeconds { get; init; }
+
+    /// <summary>Standby: bytes behind the newest position that the primary is known to have written.</summary>
+    public long? LagBytes { get; init; }
+
+    /// <summary>Standby: code of the region it follows, and whether the stream is up.</summary>
+    public string? Following { get; init; }
+    public bool Streaming { get; init; }
+
+    /// <summary>Primary: the copies that stream from it.</summary>
+    public IReadOnlyList<ReplicaReading> Replicas { get; init; } = [];
+
+    public bool? DataChecksums { get; init; }
+    public bool? WalLogHints { get; init; }
+
+    /// <summary>Whether the guard is PostgreSQL's parent; without it the region cannot give the proof `stopped`.</summary>
+    public bool Guarded { get; init; }
+
+    /// <summary>What was lost with the epoch that ended here, once its WAL has been read.</summary>
+    public SalvageReading? Salvage { get; init; }
+
+    /// <summary>How often this host promoted and fenced since its data was made; counted where the effect happens.</summary>
+    public EffectCounts Effects { get; init; } = new(0, 0);
+}
+
+/// <summary>A standby as its primary sees it.</summary>
+public sealed record ReplicaReading(string Region, string State, Lsn? Sent, Lsn? Replayed, double? ReplayLagSeconds);
+
+/// <summary>How often a host took a decisive action.</summary>
+public sealed record EffectCounts(int Promotions, int Fences);
+
+/// <summary>The WAL that a fenced primary wrote past the fork: it was copied to `salvage/` and counted before the region rejoined.</summary>
+public sealed record SalvageReading
+{
+    public required long Epoch { get; init; }
+    public required Lsn Fork { get; init; }
+    public required Lsn End { get; init; }
+    public long Bytes => Math.Max(0, End - Fork);
+
+    /// <summary>Commit records past the fork; includes commits that were never acknowledged.</summary>
+    public required long Commits { get; init; }
+
+    /// <summary>Commit times of the last commit before the fork and of the last one lost; their difference is the loss in seconds.</summary>
+    public DateTimeOffset? LastKept { get; init; }
+    public DateTimeOffset? LastLost { get; init; }
+
+    /// <summary>Transaction ids of the lost commits, at most 10,000.</summary>
+    public IReadOnlyList<uint> Transactions { get; init; } = [];
+    public required string Folder { get; init; }
+}

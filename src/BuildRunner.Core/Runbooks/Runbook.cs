@@ -1,0 +1,52 @@
+using System.Text.Json.Serialization;
+
+namespace BuildRunner.Core.Runbooks;
+
+/// <summary>A procedure as data: what is done, in what order, how each step is checked, repeated and undone. A run pins its hash.</summary>
+public sealed record Runbook
+{
+    public int SchemaVersion { get; init; } = 1;
+    public required string Name { get; init; }
+    public required string Title { get; init; }
+    public DateOnly? Reviewed { get; init; }
+
+    /// <summary>Names of the values a run takes; a required one without a value is refused.</summary>
+    public IReadOnlyList<RunbookInput> Inputs { get; init; } = [];
+    public required IReadOnlyList<RunbookStep> Steps { get; init; }
+}
+
+public sealed record RunbookInput(string Name, string Summary, bool Required = false, string? Default = null);
+
+public sealed record RunbookStep
+{
+    public required string Id { get; init; }
+
+    /// <summary>What people see; several steps may share one title (SPEC's six failover steps).</summary>
+    public required string Title { get; init; }
+
+    /// <summary>Name of a registered action, such as `traffic.hold`.</summary>
+    public required string Action { get; init; }
+
+    /// <summary>The action's arguments; `${input}` and `${step.output}` are filled in when the step starts.</summary>
+    public IReadOnlyDictionary<string, string> With { get; init; } = new Dictionary<string, string>();
+    public TimeSpan Timeout { get; init; } = TimeSpan.FromMinutes(5);
+    public int Retries { get; init; }
+    public OnFailure OnFailure { get; init; } = OnFailure.Rollback;
+
+    /// <summary>Whether an abort or a rollback undoes this step; a step that cannot be undone makes the run go forward only.</summary>
+    public bool Undo { get; init; } = true;
+
+    /// <summary>After this step has acted the run never undoes: it ends forward or calls a person.</summary>
+    public bool PointOfNoReturn { get; init; }
+
+    /// <summary>The step counts only against the run's report: traffic has already resumed.</summary>
+    public bool AfterResume { get; init; }
+}
+
+[JsonConverter(typeof(SnakeCaseEnumConverter<OnFailure>))]
+public enum OnFailure
+{
+    Abort,
+    Continue,
+    Rollback,
+}

@@ -1,0 +1,12 @@
+namespace BuildRunner.Server.Events;
+
+/// <summary>What happened, who did it, why: kept in the store's log `events`. Recording never fails the change it records.</summary>
+public interface IEventLog
+{
+    Task RecordAsync(string kind, string actor, string summary, IReadOnlyDictionary<string, string>? data, CancellationToken cancel);
+
+    Task<IReadOnlyList<EventEntry>> ListAsync(int limit, CancellationToken cancel);
+}
+
+/// <summary>An event; <paramref name="Kind"/> is a closed word such as `run.started`, `region.health`, `policy.applied`, `token.created`, `note`.</summary>
+public sealed record EventEntry(long Id, DateTimeOffset At, string Kind, string Actor, string Summary, IReadOnlyDictionary<string, string>? Data);

@@ -1,0 +1,12 @@
+using System.CommandLine;
+
+namespace BuildRunner.Cli;
+
+/// <summary>Every command, in the order of `br --help`; one line a room.</summary>
+internal static class Commands
+{
+    public static IEnumerable<Command> All()
+    {
+        yield break;
+    }
+}

@@ -1,0 +1,3 @@
+using BuildRunner.Cli;
+
+return await CliApp.RunAsync(args);
