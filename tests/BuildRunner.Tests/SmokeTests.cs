@@ -2,6 +2,6 @@ namespace BuildRunner.Tests;
 
 public class SmokeTests
 {
-    [Fact]
+    [Fact, Trait("Category", "unit")]
     public void Runner_Runs() => Assert.True(true);
 }
