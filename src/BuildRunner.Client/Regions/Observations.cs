@@ -51,6 +51,10 @@ public sealed record TargetReading
     public double? LatencyMs { get; init; }
     public int LatencySamples { get; init; }
 
+    /// <summary>How many addresses stand behind this reading, and those of them that are down by their own counts.</summary>
+    public int Targets { get; init; } = 1;
+    public IReadOnlyList<string> Down { get; init; } = [];
+
     /// <summary>User requests that failed there in the last 10 s, and how many were sent (gateways only).</summary>
     public int PassiveFailures { get; init; }
     public int PassiveRequests { get; init; }
