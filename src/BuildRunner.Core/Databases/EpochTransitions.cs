@@ -1,0 +1,96 @@
+namespace BuildRunner.Core.Databases;
+
+/// <summary>What may become of an epoch record. Repeating a move that was made answers the record as it stands, so a run may ask twice.</summary>
+public abstract record EpochMove
+{
+    private EpochMove() { }
+
+    /// <summary>The record to write; equal to the one given when the move was made before.</summary>
+    public sealed record Allowed(EpochRecord Record) : EpochMove;
+
+    public sealed record Refused(string Reason) : EpochMove;
+}
+
+/// <summary>
+/// The only ways in which the right to acknowledge writes moves: open(e) → closing(e) → moving(e+1, target) → open(e+1).
+/// Closing may return to open; moving never does; a proof precedes every moving.
+/// </summary>
+public static class EpochTransitions
+{
+    /// <summary>The first epoch of a database.</summary>
+    public static EpochRecord First(string database, string primary, IReadOnlyList<string> candidates, DateTimeOffset now) => new()
+    {
+        Database = database,
+        Epoch = 1,
+        State = EpochState.Open,
+        Primary = primary,
+        Candidates = candidates,
+        At = now,
+    };
+
+    /// <summary>A run takes the record: from here on it alone moves it.</summary>
+    public static EpochMove Close(EpochRecord record, string run, DateTimeOffset now) => record.State switch
+    {
+        EpochState.Open => new EpochMove.Allowed(record with { State = EpochState.Closing, Run = run, At = now }),
+        EpochState.Closing when record.Run == run => new EpochMove.Allowed(record),
+        _ => Refuse($"epoch {record.Epoch} of {record.Database} is {Word(record)} by run {record.Run}"),
+    };
+
+    /// <summary>The run gives up before anything moved: the primary keeps its epoch.</summary>
+    public static EpochMove Reopen(EpochRecord record, string run, DateTimeOffset now) => record.State switch
+    {
+        EpochState.Closing when record.Run == run => new EpochMove.Allowed(record with { State = EpochState.Open, At = now }),
+        EpochState.Open when record.Run == run => new EpochMove.Allowed(record),
+        EpochState.Moving => Refuse($"epoch {record.Epoch} of {record.Database} is moving to {record.Primary}, and moving never returns"),
+        _ => Refuse($"epoch {record.Epoch} of {record.Database} is {Word(record)} by run {record.Run}, not by run {run}"),
+    };
+
+    /// <summary>Gives the next epoch to a target. Written before the promote order; needs proof that the epoch before acknowledges nothing more.</summary>
+    public static EpochMove Move(EpochRecord record, string target, FenceProof? proof, string run, DateTimeOffset now)
+    {
+        if (record.State == EpochState.Moving && record.Run == run && record.Primary == target && proof is not null && record.Former?.Proof?.Epoch == proof.Epoch)
+            return new EpochMove.Allowed(record);
+        if (record.State == EpochState.Open)
+            return Refuse($"epoch {record.Epoch} of {record.Database} is open; it is closed first");
+        if (record.State == EpochState.Closing && record.Run != run)
+            return Refuse($"epoch {record.Epoch} of {record.Database} is closing by run {record.Run}, not by run {run}");
+        if (proof is null)
+            return Refuse($"there is no proof that epoch {record.Epoch} of {record.Database} acknowledges nothing more in {record.Primary}");
+        if (proof.Epoch < record.Epoch || proof.Region != record.Primary)
+            return Refuse($"the proof is about epoch {proof.Epoch} in {proof.Region}; one about epoch {record.Epoch} in {record.Primary} is needed");
+        if (!record.Candidates.Contains(target))
+            return Refuse($"{target} holds no copy of {record.Database} that may be promoted (candidates: {string.Join(", ", record.Candidates)})");
+        return new EpochMove.Allowed(record with
+        {
+            Epoch = record.Epoch + 1,
+            State = EpochState.Moving,
+            Primary = target,
+            Former = new(record.Epoch, record.Primary, proof, null, null),
+            Run = run,
+            At = now,
+        });
+    }
+
+    /// <summary>The target took the epoch: its marker is written and it takes writes.</summary>
+    public static EpochMove Open(EpochRecord record, string run, Lsn? fork, int? timeline, DateTimeOffset now) => record.State switch
+    {
+        EpochState.Moving when record.Run == run => new EpochMove.Allowed(record with
+        {
+            State = EpochState.Open,
+            Former = record.Former is { } former ? former with { Fork = fork, Timeline = timeline } : null,
+            At = now,
+        }),
+        EpochState.Open when record.Run == run && record.Former is not null => new EpochMove.Allowed(record),
+        EpochState.Moving => Refuse($"epoch {record.Epoch} of {record.Database} is moving by run {record.Run}, not by run {run}"),
+        _ => Refuse($"epoch {record.Epoch} of {record.Database} is {Word(record)}; only a moving epoch opens"),
+    };
+
+    private static EpochMove.Refused Refuse(string reason) => new($"Refused: {reason}.");
+
+    private static string Word(EpochRecord record) => record.State switch
+    {
+        EpochState.Open => "open",
+        EpochState.Closing => "closing",
+        _ => "moving",
+    };
+}
