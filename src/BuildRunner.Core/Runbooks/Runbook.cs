@@ -31,6 +31,9 @@ public sealed record RunbookStep
     public IReadOnlyDictionary<string, string> With { get; init; } = new Dictionary<string, string>();
     public TimeSpan Timeout { get; init; } = TimeSpan.FromMinutes(5);
     public int Retries { get; init; }
+
+    /// <summary>Wait before the first repeat; doubled each time, at most 100 s.</summary>
+    public TimeSpan RetryDelay { get; init; } = TimeSpan.FromSeconds(1);
     public OnFailure OnFailure { get; init; } = OnFailure.Rollback;
 
     /// <summary>Whether an abort or a rollback undoes this step; a step that cannot be undone makes the run go forward only.</summary>
@@ -41,6 +44,9 @@ public sealed record RunbookStep
 
     /// <summary>The step counts only against the run's report: traffic has already resumed.</summary>
     public bool AfterResume { get; init; }
+
+    /// <summary>What a person does when the run ends here: a sentence with the next command; `${input}` is filled in.</summary>
+    public string? IfStuck { get; init; }
 }
 
 [JsonConverter(typeof(SnakeCaseEnumConverter<OnFailure>))]

@@ -1,0 +1,65 @@
+using System.Text.Json;
+using BuildRunner.Client.Runbooks;
+using BuildRunner.Core.Runbooks;
+using BuildRunner.Server.Storage;
+
+namespace BuildRunner.Server.Runbooks;
+
+/// <summary>The runs' records in the store, `runs/{id}`: what lists and pages show. The journal is the truth; a record is its summary.</summary>
+public sealed class RunRecords(IStore store)
+{
+    public const string Prefix = "runs/";
+
+    public static string KeyOf(string run) => Prefix + run;
+
+    public async Task<RunRecord?> GetAsync(string run, CancellationToken cancel) =>
+        await store.GetAsync(KeyOf(run), cancel) is { } entry ? Read(entry) : null;
+
+    /// <summary>Newest first.</summary>
+    public async Task<IReadOnlyList<RunRecord>> ListAsync(CancellationToken cancel) =>
+        [.. (await store.ListAsync(Prefix, cancel)).Select(Read).OrderByDescending(r => r.StartedAt).ThenByDescending(r => r.Id, StringComparer.Ordinal)];
+
+    public Task<StoreWrite> PutAsync(RunRecord record, Fence? fence, CancellationToken cancel) =>
+        store.PutAsync(KeyOf(record.Id), JsonSerializer.SerializeToUtf8Bytes(record, RunbooksJson.Default.RunRecord), null, fence, cancel);
+
+    public Task<StoreWrite> DeleteAsync(string run, Fence? fence, CancellationToken cancel) => store.DeleteAsync(KeyOf(run), null, fence, cancel);
+
+    /// <summary>The record as the journal tells it now; what a report brought stays.</summary>
+    public static RunRecord Of(RunState state, long lines, string over, RunReport? report) => new()
+    {
+        Id = state.Run,
+        Runbook = state.Runbook.Name,
+        State = state.Phase,
+        Actor = state.Actor,
+        Reason = state.Reason,
+        Inputs = state.Inputs,
+        StartedAt = state.StartedAt,
+        FinishedAt = state.FinishedAt,
+        DurationMs = (state.FinishedAt - state.StartedAt)?.TotalMilliseconds,
+        Over = over,
+        Outcome = state.Outcome,
+        Person = state.Person,
+        OutageMs = report?.OutageMs,
+        Lost = report?.Lost,
+        Report = state.Report,
+        Resumes = state.Resumes,
+        JournalLines = lines,
+        Steps = [.. state.Steps.Select(StepOf)],
+    };
+
+    private static RunStep StepOf(StepState step) => new()
+    {
+        Id = step.Step.Id,
+        Title = step.Step.Title,
+        Status = step.Status,
+        Attempts = step.Attempt,
+        StartedAt = step.StartedAt,
+        DurationMs = step.Milliseconds,
+        Error = step.Error,
+        AfterResume = step.Step.AfterResume,
+        Outputs = step.Outputs,
+    };
+
+    private static RunRecord Read(StoreEntry entry) =>
+        JsonSerializer.Deserialize(entry.Value.Span, RunbooksJson.Default.RunRecord) ?? throw new JsonException($"{entry.Key} holds null.");
+}

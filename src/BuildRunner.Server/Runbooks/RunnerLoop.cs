@@ -1,0 +1,163 @@
+using System.Collections.Concurrent;
+using BuildRunner.Client.Runbooks;
+using BuildRunner.Core.Runbooks;
+using BuildRunner.Server.Events;
+using BuildRunner.Server.Hosting;
+using BuildRunner.Server.Policy;
+using BuildRunner.Server.Storage;
+using Microsoft.Extensions.Logging;
+
+namespace BuildRunner.Server.Runbooks;
+
+/// <summary>The fence of the leading server; null while this one does not lead.</summary>
+internal delegate Fence? Lead();
+
+/// <summary>
+/// Drives every run that has not ended, on the leading server only: those that begin here, and those that a crash or a change of
+/// the lead left behind.
+/// </summary>
+internal sealed partial class RunnerLoop(
+    IStore store, RunbookCatalog catalog, ActionRegistry actions, RunRecords records, RunNotes notes, IEventLog events, IPolicySource policy,
+    Lead lead, CrashPoint crash, TimeProvider time, ILogger<RunnerLoop> logger)
+    : ReconcileLoop(Interval, time, logger)
+{
+    private static readonly TimeSpan Interval = TimeSpan.FromSeconds(1);
+
+    private readonly TimeProvider _time = time;
+    private readonly ConcurrentDictionary<string, Driven> _driven = new(StringComparer.Ordinal);
+    private readonly SemaphoreSlim _starts = new(1);
+    private readonly CancellationTokenSource _stopping = new();
+
+    /// <summary>How many runs go on here now.</summary>
+    public int Driving => _driven.Count;
+
+    public override async Task RunOnceAsync(CancellationToken cancel)
+    {
+        foreach (var (run, driven) in _driven)
+        {
+            if (driven.Task.IsCompleted && _driven.TryRemove(run, out _))
+                driven.Driver.Dispose();
+        }
+        if (lead() is not { } fence)
+            return;
+        await _starts.WaitAsync(cancel);
+        try
+        {
+            foreach (var record in await records.ListAsync(cancel))
+            {
+                if (record.State is RunPhase.Running or RunPhase.Undoing && !_driven.ContainsKey(record.Id))
+                    await ResumeAsync(record, fence, cancel);
+            }
+        }
+        finally { _starts.Release(); }
+    }
+
+    /// <summary>Begins an admitted run; the id of the run that stands in its way when there is one.</summary>
+    public async Task<(RunRecord? Run, RunRecord? Other)> BeginAsync(RunbookSource source, IReadOnlyDictionary<string, string> inputs, string actor, string reason, Fence fence, CancellationToken cancel)
+    {
+        await _starts.WaitAsync(cancel);
+        try
+        {
+            var over = source.Over(inputs);
+            if ((await records.ListAsync(cancel)).FirstOrDefault(r => r.Over == over && r.State is RunPhase.Running or RunPhase.Undoing) is { } other)
+                return (null, other);
+
+            var now = _time.GetUtcNow();
+            var run = string.Create(CultureInfo.InvariantCulture, $"{source.Runbook.Name}-{now:yyyyMMdd-HHmmss}-{Guid.NewGuid().ToString("N")[..4]}");
+            var started = new RunEvent.RunStarted
+            {
+                At = now,
+                Run = run,
+                Runbook = source.Runbook,
+                Hash = RunbookCheck.Hash(source.Runbook),
+                Inputs = inputs,
+                Actor = actor,
+                Reason = reason,
+                Policy = policy.Hash,
+            };
+            // The record first: a journal that no record names would be found by nobody. A record without a journal never began.
+            var record = RunRecords.Of(RunState.Apply(null, started), 0, over, null);
+            if (await records.PutAsync(record, fence, cancel) is StoreWrite.Fenced fenced)
+                throw new JournalLostException($"Another server leads now (fencing token {fenced.Current}).");
+            var journal = await RunJournal.OpenAsync(store, crash, run, CancellationToken.None);
+            await journal.AppendAsync(started, fence, CancellationToken.None);
+            Drive(journal, source, over, fence);
+            await events.RecordAsync("run.started", actor, $"Run {run} began: {reason}", new Dictionary<string, string> { ["run"] = run }, CancellationToken.None);
+            return (record with { JournalLines = 1 }, null);
+        }
+        finally { _starts.Release(); }
+    }
+
+    /// <summary>Null when the run will be taken back; else why not.</summary>
+    public async Task<string?> AbortAsync(string run, string actor, string? reason, CancellationToken cancel) =>
+        _driven.TryGetValue(run, out var driven) && !driven.Task.IsCompleted
+            ? await driven.Driver.AbortAsync(actor, reason, cancel)
+            : $"Run {run} is not under way on this server.";
+
+    /// <summary>Waits until a run driven here has stopped, for whatever reason.</summary>
+    public Task WhenStoppedAsync(string run) => _driven.TryGetValue(run, out var driven) ? driven.Task : Task.CompletedTask;
+
+    public override async Task StopAsync(CancellationToken cancellationToken)
+    {
+        await _stopping.CancelAsync();
+        await base.StopAsync(cancellationToken);
+        await Task.WhenAll(_driven.Values.Select(d => d.Task)).WaitAsync(cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+    }
+
+    public override void Dispose()
+    {
+        foreach (var driven in _driven.Values)
+            driven.Driver.Dispose();
+        _starts.Dispose();
+        _stopping.Dispose();
+        base.Dispose();
+    }
+
+    private async Task ResumeAsync(RunRecord record, Fence fence, CancellationToken cancel)
+    {
+        var journal = await RunJournal.OpenAsync(store, crash, record.Id, cancel);
+        if (journal.State is not { } state)
+        {
+            await records.DeleteAsync(record.Id, fence, cancel); // its first line was never written: it never began
+            journal.Dispose();
+            return;
+        }
+        if (state.Finished)
+        {
+            // The server ended between the last line and the record.
+            await records.PutAsync(RunRecords.Of(state, journal.Position, record.Over, RunReports.FromJournal(state)), fence, cancel);
+            journal.Dispose();
+            return;
+        }
+        await journal.AppendAsync(new RunEvent.Resumed { At = _time.GetUtcNow(), Server = Environment.MachineName }, fence, cancel);
+        LogResumed(logger, record.Id, state.Steps.Count(s => s.Status == StepStatus.Done), state.Steps.Count);
+        Drive(journal, catalog.Find(record.Runbook), record.Over, fence);
+        await events.RecordAsync("run.resumed", "server", $"Run {record.Id} was taken up again.", new Dictionary<string, string> { ["run"] = record.Id }, cancel);
+    }
+
+    private void Drive(RunJournal journal, RunbookSource? source, string over, Fence fence)
+    {
+        var driver = new RunDriver(journal, source, over, actions, records, notes, events, fence, _time, logger);
+        _driven[journal.Run] = new(driver, Task.Run(() => DriveAsync(driver, journal.Run), CancellationToken.None));
+    }
+
+    private async Task DriveAsync(RunDriver driver, string run)
+    {
+        try { await driver.DriveAsync(_stopping.Token); }
+        catch (OperationCanceledException) when (_stopping.IsCancellationRequested) { } // the next server verifies first
+        catch (JournalLostException lost) { LogLost(logger, run, lost.Message); }
+        catch (Exception error) { LogStopped(logger, error, run); } // the next pass takes it up again
+        Wake();
+    }
+
+    private sealed record Driven(RunDriver Driver, Task Task);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "Run {Run} was not finished when this server took the lead: it goes on; {Done} of {Steps} steps are done.")]
+    private static partial void LogResumed(ILogger logger, string run, int done, int steps);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "Run {Run} stopped here: {Reason}")]
+    private static partial void LogLost(ILogger logger, string run, string reason);
+
+    [LoggerMessage(Level = LogLevel.Error, Message = "Run {Run} stopped; the next pass takes it up again.")]
+    private static partial void LogStopped(ILogger logger, Exception error, string run);
+}
