@@ -93,6 +93,7 @@ public sealed partial class PostgresServer : IAsyncDisposable
                 ready.TrySetResult();
         };
         _process.BeginErrorReadLine();
+        _process.BeginOutputReadLine();
         _exited = _process.WaitForExitAsync();
 
         if (await Task.WhenAny(ready.Task, _exited).WaitAsync(Limit) != ready.Task)
@@ -210,7 +211,7 @@ internal static class PostgresParent
     {
         foreach (var (arguments, started) in s_requests.GetConsumingEnumerable())
         {
-            try { started.SetResult(Process.Start(new ProcessStartInfo("setpriv", arguments) { RedirectStandardError = true, WorkingDirectory = "/" })!); }
+            try { started.SetResult(Process.Start(new ProcessStartInfo("setpriv", arguments) { RedirectStandardOutput = true, RedirectStandardError = true, WorkingDirectory = "/" })!); }
             catch (Exception error) { started.SetException(error); }
         }
     }
