@@ -19,7 +19,7 @@ internal static class CliApp
             await Console.Error.WriteLineAsync($"See `br {string.Join(' ', Path(parsed.CommandResult))} --help`.".Replace("br  --", "br --", StringComparison.Ordinal));
             return (int)ExitCode.Usage;
         }
-        return await parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false });
+        return await parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = TimeSpan.FromSeconds(20) });
     }
 
     public static RootCommand Build()

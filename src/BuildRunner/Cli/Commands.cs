@@ -10,5 +10,6 @@ internal static class Commands
         yield return EventsCommands.Build();
         yield return TokenCommands.Build();
         yield return ServerCommands.Build();
+        yield return DevCommands.Build();
     }
 }

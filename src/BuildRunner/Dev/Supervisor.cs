@@ -1,0 +1,203 @@
+using System.Diagnostics;
+
+namespace BuildRunner.Dev;
+
+/// <summary>Starts the sandbox's processes, keeps them, breaks and mends regions, and ends all it started.</summary>
+internal sealed class Supervisor : IAsyncDisposable
+{
+    private static readonly TimeSpan StopMax = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan KillMax = TimeSpan.FromSeconds(10);
+
+    private readonly DevLayout _layout;
+    private readonly Lifeline _lifeline;
+    private readonly RelayBoard _relays;
+    private readonly List<Child> _children;
+    private readonly SemaphoreSlim _turn = new(1);
+    private readonly Dictionary<string, (RegionPower Power, int Offs)> _power = DevRegion.All.ToDictionary(r => r.Code, _ => (RegionPower.On, 0));
+    private readonly TaskCompletionSource _stopAsked = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    public Supervisor(DevLayout layout, DevOptions options)
+    {
+        _layout = layout;
+        _lifeline = new Lifeline(layout.LifelineSocket);
+        _relays = new RelayBoard(layout, options.Wan);
+        var program = Environment.ProcessPath ?? throw new InvalidOperationException("This process does not know its own program.");
+        _children = [.. DevPlans.Of(layout, options).Select(plan => new Child(plan, program))];
+    }
+
+    public DevLayout Layout => _layout;
+    public IReadOnlyList<Child> Children => _children;
+
+    /// <summary>`starting`, `ready` or `stopping`.</summary>
+    public string State { get; set; } = "starting";
+
+    /// <summary>Done when someone asked for the end.</summary>
+    public Task StopAsked => _stopAsked.Task;
+
+    public void AskToStop() => _stopAsked.TrySetResult();
+
+    public void StartAll()
+    {
+        foreach (var child in _children)
+            child.Start();
+    }
+
+    public SandboxStatus Status() => new()
+    {
+        State = State,
+        ProcessId = Environment.ProcessId,
+        Data = _layout.Data,
+        Server = _layout.Server,
+        Dns = _layout.Dns,
+        TokenFile = _layout.Token,
+        Regions = [.. DevRegion.All.Select(r => new SandboxRegion
+        {
+            Code = r.Code,
+            Gateway = _layout.Gateway(r),
+            Database = r.HasDatabase ? $"{r.Host}:{_layout.Database}" : null,
+            Power = _power[r.Code].Power,
+            Links = Word(_relays.StateOf(r)),
+            PowerOffs = _power[r.Code].Offs,
+        })],
+        Processes = [.. _children.Select(c => new SandboxProcess(c.Plan.Name, c.Plan.Region?.Code, c.ProcessId, c.Restarts))],
+    };
+
+    /// <summary>Ends everything of a region at once, with SIGKILL.</summary>
+    public Task<Done> KillAsync(DevRegion region) => InTurnAsync(async () =>
+    {
+        var killed = await EndRegionAsync(region);
+        if (_power[region.Code].Power == RegionPower.On)
+            _power[region.Code] = _power[region.Code] with { Power = RegionPower.Killed };
+        return new Done(killed == 0 ? $"{region.Code} was dead already" : $"{region.Code}: {killed} processes killed");
+    });
+
+    /// <summary>The power switch: afterwards the region runs nothing and is not started again until it is mended.</summary>
+    public Task<PowerOff> PowerOffAsync(DevRegion region) => InTurnAsync(async () =>
+    {
+        var (power, offs) = _power[region.Code];
+        var effect = power != RegionPower.Off;
+        var killed = await EndRegionAsync(region);
+        _power[region.Code] = (RegionPower.Off, effect ? offs + 1 : offs);
+        return new PowerOff
+        {
+            Region = region.Code,
+            Off = true,
+            Effect = effect,
+            Killed = killed,
+            Evidence = $"{killed} processes ended now{(power == RegionPower.Killed ? ", the others before" : "")}; none is left that bears {region.Code}'s mark or works in its folders; none will be started until it is healed",
+        };
+    });
+
+    public Task<Done> PartitionAsync(DevRegion region, bool silent) => InTurnAsync(() =>
+    {
+        _relays.Set(region, silent ? LinkState.Silent : LinkState.Refusing);
+        return Task.FromResult(new Done($"{region.Code} is cut off from the other regions and the server ({(silent ? "silence" : "connections refused")})"));
+    });
+
+    /// <summary>Opens its links and starts what does not run.</summary>
+    public Task<Done> HealAsync(DevRegion region) => InTurnAsync(() =>
+    {
+        var (power, offs) = _power[region.Code];
+        var links = _relays.StateOf(region);
+        _relays.Set(region, LinkState.Open);
+        _power[region.Code] = (RegionPower.On, offs);
+        foreach (var child in _children.Where(c => c.Plan.Region == region))
+            child.Start();
+        return Task.FromResult(new Done((power, links) switch
+        {
+            (RegionPower.On, LinkState.Open) => $"{region.Code} was well already",
+            (RegionPower.On, _) => $"{region.Code} is connected again",
+            _ => $"{region.Code} is started again",
+        }));
+    });
+
+    public Task<Done> StopServerAsync() => InTurnAsync(async () =>
+    {
+        await EndChildAsync(Server);
+        return new Done("the server is stopped; `br dev restart server` starts it");
+    });
+
+    /// <summary>Ends the server if it runs, and starts it, for this once with more environment.</summary>
+    public Task<Done> RestartServerAsync(IReadOnlyDictionary<string, string> environment) => InTurnAsync(async () =>
+    {
+        await EndChildAsync(Server);
+        Server.Start(environment);
+        return new Done("the server is started again");
+    });
+
+    /// <summary>Ends all: asks first, then insists. Nothing of the sandbox is left afterwards.</summary>
+    public async Task StopAsync()
+    {
+        State = "stopping";
+        await _turn.WaitAsync();
+        foreach (var child in _children)
+            child.LetGo();
+        _lifeline.Dispose();
+        var begun = Stopwatch.GetTimestamp();
+        while (DevLock.Leftovers(_layout) is { Count: > 0 } left && Stopwatch.GetElapsedTime(begun) < StopMax + KillMax)
+        {
+            if (Stopwatch.GetElapsedTime(begun) > StopMax)
+            {
+                foreach (var process in left)
+                    ProcessTable.Kill(process.Id);
+            }
+            await Task.Delay(TimeSpan.FromMilliseconds(30));
+        }
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await StopAsync();
+        _relays.Dispose();
+        foreach (var child in _children)
+            child.Dispose();
+        _turn.Dispose();
+    }
+
+    private Child Server => _children.Single(c => c.Plan.Name == "server");
+
+    private static string Word(LinkState state) => state switch { LinkState.Open => "open", LinkState.Refusing => "refusing", _ => "silent" };
+
+    private static async Task EndChildAsync(Child child)
+    {
+        child.LetGo();
+        if (await child.EndedAsync(StopMax) || child.ProcessId is not { } left)
+            return;
+        ProcessTable.Kill(left);
+        await child.EndedAsync(KillMax);
+    }
+
+    /// <summary>SIGKILL to all of a region, again until none is left; returns how many there were.</summary>
+    private async Task<int> EndRegionAsync(DevRegion region)
+    {
+        foreach (var child in _children.Where(c => c.Plan.Region == region))
+            child.Unwant();
+        var killed = new HashSet<int>();
+        var begun = Stopwatch.GetTimestamp();
+        for (var left = Of(region); left.Count > 0; left = Of(region))
+        {
+            foreach (var process in left)
+            {
+                killed.Add(process.Id);
+                ProcessTable.Kill(process.Id);
+            }
+            if (Stopwatch.GetElapsedTime(begun) > KillMax)
+                throw new InvalidOperationException($"{region.Code} does not end: {string.Join(", ", left.Select(p => $"{p.Id} ({p.Name})"))} is left.");
+            await Task.Delay(TimeSpan.FromMilliseconds(5));
+        }
+        return killed.Count;
+    }
+
+    private IReadOnlyList<ProcessRow> Of(DevRegion region) =>
+        ProcessTable.Belonging(_layout.MarkOf(region.Code), DevLock.Folders(_layout, [_layout.FolderOf(region)]));
+
+    private async Task<T> InTurnAsync<T>(Func<Task<T>> act)
+    {
+        await _turn.WaitAsync();
+        try
+        {
+            return State == "stopping" ? throw new InvalidOperationException("The sandbox is stopping.") : await act();
+        }
+        finally { _turn.Release(); }
+    }
+}

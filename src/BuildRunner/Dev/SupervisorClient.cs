@@ -1,0 +1,40 @@
+using System.Net.Sockets;
+using BuildRunner.Client;
+
+namespace BuildRunner.Dev;
+
+/// <summary>A command's line to the running supervisor of a data folder.</summary>
+internal static class SupervisorClient
+{
+    public static ApiConnection Connect(DevLayout layout)
+    {
+        var handler = new SocketsHttpHandler
+        {
+            UseProxy = false,
+            ConnectCallback = async (_, cancel) =>
+            {
+                var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+                try
+                {
+                    await socket.ConnectAsync(new UnixDomainSocketEndPoint(layout.ControlSocket), cancel);
+                    return new NetworkStream(socket, ownsSocket: true);
+                }
+                catch
+                {
+                    socket.Dispose();
+                    throw;
+                }
+            },
+        };
+        return new ApiConnection(new HttpClient(handler) { BaseAddress = new Uri("http://supervisor"), Timeout = TimeSpan.FromSeconds(60) });
+    }
+
+    public static Task<SandboxStatus> StatusAsync(DevLayout layout, CancellationToken cancel) =>
+        Connect(layout).GetAsync("/v1/status", DevJson.Default.SandboxStatus, cancel);
+
+    public static Task<Done> PostAsync(DevLayout layout, string path, CancellationToken cancel) =>
+        PostAsync(layout, path, new ServerStart(new Dictionary<string, string>()), cancel);
+
+    public static Task<Done> PostAsync(DevLayout layout, string path, ServerStart body, CancellationToken cancel) =>
+        Connect(layout).SendAsync(HttpMethod.Post, path, body, DevJson.Default.ServerStart, DevJson.Default.Done, cancel);
+}
