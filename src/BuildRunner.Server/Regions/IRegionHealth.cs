@@ -11,6 +11,12 @@ public interface IRegionHealth
     /// <summary>What people have asked, by region code; a region without a record takes everything.</summary>
     IReadOnlyDictionary<string, RegionControl> Controls { get; }
 
+    /// <summary>
+    /// False just after a start, while the observers have not had time to report: unknown then says nothing about the regions, and whoever
+    /// publishes verdicts keeps what it published before.
+    /// </summary>
+    bool Settled { get; }
+
     /// <summary>Called when a state of a region or of one of its services, or a control, has changed; must not block.</summary>
     IDisposable OnChange(Action changed);
 }

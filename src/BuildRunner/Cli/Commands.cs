@@ -7,6 +7,8 @@ internal static class Commands
 {
     public static IEnumerable<Command> All()
     {
+        yield return StatusCommand.Build();
+        yield return RegionsCommands.Build();
         yield return EventsCommands.Build();
         yield return TokenCommands.Build();
         yield return ServerCommands.Build();

@@ -36,7 +36,8 @@ internal static class RoomMap
     /// <summary>Rooms inside BuildRunner.Core.</summary>
     public static readonly IReadOnlyDictionary<string, string[]> Core = Rows(
         [
-            ["Regions", "Databases", "Caching", "Canary"],
+            ["Databases", "Caching", "Canary"],
+            ["Regions"],
             ["Routing", "Performance", "Scaling", "LoadTesting"],
             ["Policy"],
             ["Alerting", "Runbooks"],
