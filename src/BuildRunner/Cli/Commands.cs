@@ -13,5 +13,6 @@ internal static class Commands
         yield return TokenCommands.Build();
         yield return ServerCommands.Build();
         yield return DevCommands.Build();
+        yield return GatewayCommands.Build();
     }
 }

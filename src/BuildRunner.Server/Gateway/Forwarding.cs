@@ -1,0 +1,97 @@
+using BuildRunner.Core.Routing;
+using Microsoft.AspNetCore.Http;
+using Yarp.ReverseProxy.Forwarder;
+
+namespace BuildRunner.Server.Gateway;
+
+/// <summary>Sends one request to one instance of a region and says how far it came; decides nothing about a second time.</summary>
+internal sealed class Forwarding(string gateway, GatewayTable table, IHttpForwarder forwarder, Origins origins, TargetWatch targets)
+{
+    private long _chance = Random.Shared.NextInt64();
+
+    public async Task<Sent> SendAsync(HttpContext context, Sending sending)
+    {
+        var service = sending.Match.Service;
+        var instance = Pick(sending.State.View, service, sending.Region, sending.Read.Facts.Client, sending.Avoid);
+        if (instance is null)
+            return new Sent(sending.Region, service.Name) { CanAnswer = true, Failed = true, NotSent = true };
+
+        var exchange = new Exchange(table, sending.Read, gateway)
+        {
+            Database = sending.Database,
+            Epoch = sending.Epoch,
+            IsWrite = sending.IsWrite,
+            SetCookie = sending.SetCookie,
+            ServiceDatabase = service.Database,
+        };
+        var busy = origins.CounterOf(instance.Address);
+        busy.Increment();
+        ForwarderError error;
+        try
+        {
+            error = await forwarder.SendAsync(context, instance.Address, origins.For(sending.Region), ConfigFor(sending.Match.Route.Timeout), exchange, CancellationToken.None);
+        }
+        finally { busy.Decrement(); }
+
+        var feature = error == ForwarderError.None ? null : context.Features.Get<IForwarderErrorFeature>();
+        var unreachable = OriginUnreachableException.In(feature?.Exception);
+        var gone = context.RequestAborted.IsCancellationRequested;
+        var failed = error != ForwarderError.None && exchange.End != ExchangeEnd.OtherEpoch;
+        // A user who hangs up says nothing about the region; neither does a refusal for the epoch.
+        if (!gone)
+            targets.Record(sending.Region, service.Name, failed: failed || exchange.Status >= 500, unreachable: unreachable is not null);
+        return new Sent(sending.Region, service.Name)
+        {
+            Instance = instance.Id,
+            End = exchange.End,
+            Status = exchange.Status,
+            AnswerEpoch = exchange.AnswerEpoch,
+            Failed = failed,
+            CanAnswer = !context.Response.HasStarted && !gone,
+            NotSent = unreachable is not null,
+            TimedOut = error is ForwarderError.RequestTimedOut or ForwarderError.UpgradeActivityTimeout,
+            Reason = unreachable?.Message ?? feature?.Exception?.Message ?? error.ToString(),
+        };
+    }
+
+    public InstanceRow? Pick(RoutingView view, ServiceRow service, string region, ulong client, string? avoid)
+    {
+        var down = targets.AddressesDown;
+        var chance = ClientKey.Mix((ulong)Interlocked.Increment(ref _chance), "instance");
+        return InstanceChoice.Choose(
+            view.Instances(service.Name, region), TrackChoice.Choose(service, client),
+            i => origins.InFlight(i.Address) + (down.Contains(i.Address) ? 1_000_000 : 0), chance, avoid);
+    }
+
+    private static ForwarderRequestConfig ConfigFor(TimeSpan timeout) => new() { ActivityTimeout = timeout };
+}
+
+/// <summary>What is to be sent where.</summary>
+internal sealed record Sending(GatewayState State, RequestFactsRead Read, RouteMatch Match, string Region)
+{
+    /// <summary>Id of the instance that just failed.</summary>
+    public string? Avoid { get; init; }
+    public bool IsWrite { get; init; }
+    public string? Database { get; init; }
+    public long Epoch { get; init; }
+    public string? SetCookie { get; init; }
+}
+
+/// <summary>How far a sending came.</summary>
+internal sealed record Sent(string Region, string Service)
+{
+    /// <summary>Null: there was no instance to send to.</summary>
+    public string? Instance { get; init; }
+    public ExchangeEnd End { get; init; } = ExchangeEnd.NoAnswer;
+    public int Status { get; init; }
+    public long? AnswerEpoch { get; init; }
+    public bool Failed { get; init; }
+
+    /// <summary>Nothing has gone to the user yet, and the user is still there.</summary>
+    public bool CanAnswer { get; init; }
+
+    /// <summary>Proof that the origin got nothing of it.</summary>
+    public bool NotSent { get; init; }
+    public bool TimedOut { get; init; }
+    public string Reason { get; init; } = "";
+}

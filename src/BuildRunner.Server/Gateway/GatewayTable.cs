@@ -1,0 +1,145 @@
+using System.Text.Json;
+using BuildRunner.Client;
+using BuildRunner.Client.Regions;
+using BuildRunner.Client.Routing;
+using BuildRunner.Core.Routing;
+using BuildRunner.Server.Hosting;
+
+namespace BuildRunner.Server.Gateway;
+
+/// <summary>
+/// The table in force, kept on disk: a gateway that starts without the server serves from the last one. A row never goes back to a lower epoch.
+/// Holds end here by this process's own clock, whoever forgot them.
+/// </summary>
+internal sealed class GatewayTable
+{
+    private readonly string _tableFile;
+    private readonly string _keysFile;
+    private readonly TimeProvider _time;
+    private readonly Lock _gate = new();
+    private readonly Dictionary<(string Database, string HoldId), long> _holdSeen = [];
+    private readonly Dictionary<string, LocalHold> _local = [];
+    private GatewayState? _state;
+    private TaskCompletionSource _changed = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    public GatewayTable(string folder, TimeProvider time)
+    {
+        Directory.CreateDirectory(folder);
+        (_tableFile, _keysFile, _time) = (Path.Combine(folder, "table.json"), Path.Combine(folder, "affinity-keys"), time);
+    }
+
+    /// <summary>Null until the first table.</summary>
+    public GatewayState? State => Volatile.Read(ref _state);
+
+    /// <summary>Ends when the next table, or the end of a local hold, is in force. Take it before looking at <see cref="State"/>.</summary>
+    public Task Changed => Volatile.Read(ref _changed).Task;
+
+    /// <summary>Takes the saved table; what is wrong with it comes back as a sentence, and the gateway waits for the server instead.</summary>
+    public string? Load()
+    {
+        if (!File.Exists(_tableFile))
+            return null;
+        try
+        {
+            var document = JsonSerializer.Deserialize(File.ReadAllBytes(_tableFile), WireJson.Default.GatewayDocument) ?? throw new JsonException("it is empty");
+            IReadOnlyList<string> keys = File.Exists(_keysFile) ? File.ReadAllLines(_keysFile) : [];
+            Install(document with { AffinityKeys = keys });
+            return null;
+        }
+        catch (Exception error) when (error is JsonException or FormatException or IOException or ArgumentException)
+        {
+            return $"The saved table {_tableFile} cannot be used: {error.Message}";
+        }
+    }
+
+    public void Apply(GatewayDocument document)
+    {
+        var kept = Install(document);
+        // The keys apart, so that the table can be shown to anyone who asks for it.
+        AtomicFile.Write(_keysFile, string.Join('\n', document.AffinityKeys));
+        AtomicFile.Write(_tableFile, JsonSerializer.SerializeToUtf8Bytes(kept with { AffinityKeys = [] }, WireJson.Default.GatewayDocument));
+    }
+
+    /// <summary>When this gateway ends a hold by its own clock, counted from when it first saw it; null: that hold is not in force.</summary>
+    public TimeSpan? HoldLeft(string database, string holdId)
+    {
+        var duration = State?.View.Table.Hold.Duration ?? new HoldRules().Duration;
+        lock (_gate)
+        {
+            long? seen = _holdSeen.TryGetValue((database, holdId), out var at) ? at
+                : _local.TryGetValue(database, out var local) && local.Id == holdId ? local.Since : null;
+            return seen is { } since ? duration - _time.GetElapsedTime(since) : null;
+        }
+    }
+
+    /// <summary>The hold a write to a database meets here: the table's, or this gateway's own after an answer of a newer epoch.</summary>
+    public string? LocalHoldOf(string database)
+    {
+        lock (_gate)
+            return _local.TryGetValue(database, out var local) && !IsOver(local) ? local.Id : null;
+    }
+
+    /// <summary>An answer bore a newer epoch than the table: writes wait until the table has it, once an epoch and never longer than any hold.</summary>
+    public bool HoldUntil(string database, long epoch)
+    {
+        lock (_gate)
+        {
+            if (_state?.View.Database(database) is not { } row || row.Epoch >= epoch || (_local.TryGetValue(database, out var known) && known.Epoch >= epoch))
+                return false;
+            _local[database] = new LocalHold($"newer-epoch-{epoch}", epoch, _time.GetTimestamp());
+            return true;
+        }
+    }
+
+    private bool IsOver(LocalHold local) =>
+        _time.GetElapsedTime(local.Since) >= (_state?.View.Table.Hold.Duration ?? new HoldRules().Duration);
+
+    private GatewayDocument Install(GatewayDocument document)
+    {
+        TaskCompletionSource woken;
+        lock (_gate)
+        {
+            var table = document.Table;
+            if (_state is { } before)
+            {
+                table = table with
+                {
+                    Databases = [.. table.Databases.Select(row => before.View.Database(row.Name) is { } old && old.Epoch > row.Epoch ? old : row)],
+                };
+            }
+            document = document with { Table = table };
+            var now = _time.GetTimestamp();
+            var holds = table.Databases.Where(d => d.HoldId is not null).Select(d => (d.Name, d.HoldId!)).ToHashSet();
+            foreach (var gone in _holdSeen.Keys.Where(k => !holds.Contains(k)).ToList())
+                _holdSeen.Remove(gone);
+            foreach (var hold in holds)
+                _holdSeen.TryAdd(hold, now);
+            foreach (var row in table.Databases)
+            {
+                if (_local.TryGetValue(row.Name, out var local) && row.Epoch >= local.Epoch)
+                    _local.Remove(row.Name);
+            }
+            // A full fence: a write that was counted before this sees the new table or is seen by the next report.
+            Interlocked.Exchange(ref _state, new GatewayState(new RoutingView(table), Keys(document.AffinityKeys), document.Probes));
+            woken = Interlocked.Exchange(ref _changed, new(TaskCreationOptions.RunContinuationsAsynchronously));
+        }
+        woken.TrySetResult();
+        return document;
+    }
+
+    private static List<byte[]> Keys(IReadOnlyList<string> keys)
+    {
+        var read = new List<byte[]>();
+        foreach (var key in keys.Where(k => k.Length > 0))
+            read.Add(Convert.FromBase64String(key));
+        return read;
+    }
+
+    private readonly record struct LocalHold(string Id, long Epoch, long Since);
+}
+
+/// <summary>All that a document says, ready for use.</summary>
+internal sealed record GatewayState(RoutingView View, IReadOnlyList<byte[]> AffinityKeys, IReadOnlyList<ProbeTarget> Probes)
+{
+    public override string ToString() => $"GatewayState {{ Table = {View.Table.Version} }}";
+}
