@@ -1,7 +1,8 @@
-using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using BuildRunner.Client.Access;
+using BuildRunner.Server.Access;
 
 namespace BuildRunner.Dev;
 
@@ -22,16 +23,13 @@ internal static class DevFiles
     /// <summary>Tokens of the person, the gateways and the agents, and the passwords of the databases: made at the first start and kept.</summary>
     public static void MakeSecrets(DevLayout layout)
     {
-        var seeds = new JsonArray { (JsonNode)Seed("dev", "admin", null, Secret(layout.Token)) };
+        var seeds = new List<SeedToken> { Seed("dev", AccessRole.Admin, null, Secret(layout.Token)) };
         foreach (var region in DevRegion.All)
         {
-            foreach (var role in new[] { "gateway", "agent" })
-            {
-                var node = $"{role}-{region.Code}";
-                seeds.Add((JsonNode)Seed(node, role, region.Code, Secret(layout.NodeToken(node))));
-            }
+            seeds.Add(Seed($"gateway-{region.Code}", AccessRole.Gateway, region.Code, Secret(layout.NodeToken($"gateway-{region.Code}"))));
+            seeds.Add(Seed($"agent-{region.Code}", AccessRole.Agent, region.Code, Secret(layout.NodeToken($"agent-{region.Code}"))));
         }
-        Write(layout.SeedTokens, new JsonObject { ["schema_version"] = 1, ["tokens"] = seeds }.ToJsonString(Cli.CliJson.Indented));
+        Write(layout.SeedTokens, SeedToken.File(seeds));
         Secret(Path.Combine(layout.Secrets, "replication"));
         Secret(Path.Combine(layout.Secrets, "app"));
     }
@@ -47,7 +45,7 @@ internal static class DevFiles
             if (region.HasDatabase)
                 databases[region.Code] = $"{region.Host}:{layout.Database}";
         }
-        Write(layout.Endpoints, new JsonObject
+        var endpoints = new JsonObject
         {
             ["schema_version"] = 1,
             ["server"] = layout.Server,
@@ -57,7 +55,8 @@ internal static class DevFiles
             ["data"] = layout.Data,
             ["pid"] = Environment.ProcessId,
             ["port_offset"] = layout.PortOffset,
-        }.ToJsonString(Cli.CliJson.Indented));
+        };
+        Write(layout.Endpoints, Encoding.UTF8.GetBytes(endpoints.ToJsonString(Cli.CliJson.Indented)));
     }
 
     /// <summary>Port offset and process of the last start, from its `endpoints.json`; null: none has been.</summary>
@@ -74,29 +73,24 @@ internal static class DevFiles
         }
     }
 
-    private static JsonObject Seed(string id, string role, string? region, string token) => new()
-    {
-        ["id"] = id,
-        ["role"] = role,
-        ["region"] = region,
-        ["sha256"] = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(token))),
-    };
+    private static SeedToken Seed(string name, AccessRole role, string? region, string token) =>
+        new() { Name = name, Role = role, Region = region, Hash = AccessToken.HashText(token) };
 
     private static string Secret(string file)
     {
         if (File.Exists(file) && File.ReadAllText(file).Trim() is { Length: > 0 } old)
             return old;
-        var made = $"br_{Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(24))}";
-        Write(file, made + "\n");
+        var made = AccessToken.New();
+        Write(file, Encoding.ASCII.GetBytes(made + "\n"));
         return made;
     }
 
     /// <summary>Written whole beside its place and renamed: a reader, or a start after a crash, sees the old or the new.</summary>
-    private static void Write(string file, string text)
+    private static void Write(string file, ReadOnlySpan<byte> bytes)
     {
         var draft = $"{file}.{Environment.ProcessId}";
         using (var stream = new FileStream(draft, new FileStreamOptions { Mode = FileMode.Create, Access = FileAccess.Write, UnixCreateMode = Private }))
-            stream.Write(Encoding.UTF8.GetBytes(text));
+            stream.Write(bytes);
         File.Move(draft, file, overwrite: true);
     }
 }
