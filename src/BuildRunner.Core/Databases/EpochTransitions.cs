@@ -71,6 +71,14 @@ public static class EpochTransitions
         });
     }
 
+    /// <summary>A new run takes up a move that an ended run left behind: same epoch, same target, and the proof that was given for it.</summary>
+    public static EpochMove Adopt(EpochRecord record, string run, DateTimeOffset now) => record.State switch
+    {
+        EpochState.Moving when record.Run == run => new EpochMove.Allowed(record),
+        EpochState.Moving => new EpochMove.Allowed(record with { Run = run, At = now }),
+        _ => Refuse($"epoch {record.Epoch} of {record.Database} is {Word(record)}; only a moving epoch is taken up"),
+    };
+
     /// <summary>The target took the epoch: its marker is written and it takes writes.</summary>
     public static EpochMove Open(EpochRecord record, string run, Lsn? fork, int? timeline, DateTimeOffset now) => record.State switch
     {

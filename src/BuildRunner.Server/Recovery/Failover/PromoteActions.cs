@@ -1,0 +1,154 @@
+using System.Text.Json;
+using BuildRunner.Client;
+using BuildRunner.Client.Databases;
+using BuildRunner.Core.Databases;
+using BuildRunner.Core.Recovery;
+using BuildRunner.Server.Databases;
+using BuildRunner.Server.Hosting;
+using BuildRunner.Server.Policy;
+using BuildRunner.Server.Routing;
+using BuildRunner.Server.Runbooks;
+
+namespace BuildRunner.Server.Recovery.Failover;
+
+/// <summary>Cuts every copy that can be reached off the old epoch, has each replay to its end, and judges what the target lacks.</summary>
+internal sealed class SelectAction(Epochs epochs, INodeLinks links, INodeReports reports, IPolicySource policy) : IAction
+{
+    private static readonly TimeSpan OrderMax = TimeSpan.FromSeconds(10);
+
+    public string Name => "failover.select";
+
+    public Task<ActionCheck> CheckAsync(ActionContext context, CancellationToken cancel) =>
+        Task.FromResult(new ActionCheck { Note = "every copy replays what it has; the loss is judged by recovery.loss_max", Expected = TimeSpan.FromMilliseconds(200) });
+
+    public async Task<ActionOutcome> ActAsync(ActionContext context, CancellationToken cancel)
+    {
+        var (database, target) = (context.Arguments["database"], context.Arguments["target"]);
+        if (await epochs.GetAsync(database, cancel) is not { } record)
+            return new ActionOutcome.Refused($"Database {database} has no epoch.");
+        if (record.State == EpochState.Moving && record.Primary == target)
+            return ActionOutcome.Finished(("target", target)); // it was chosen when the epoch was given
+
+        var codes = record.Candidates.Where(code => code != record.Primary && (code == target || reports.Agent(code) is not null)).ToList();
+        var cuts = await Task.WhenAll(codes.Select(async code => (Code: code, Answer: await links.GiveAsync(Orders.Agent(code), $"{context.Key}/{code}", DatabaseOrders.Cut, record.Epoch, context,
+            new CutOrder(database, record.Epoch, context.Run), WireJson.Default.CutOrder, WireJson.Default.CutResult, OrderMax, cancel))));
+        var mine = cuts.FirstOrDefault(c => c.Code == target).Answer;
+        if (mine?.Data is not { } cut)
+            return mine?.Failure($"Cutting {target} off epoch {record.Epoch}") ?? new ActionOutcome.Refused($"{target} is no candidate of {database}.");
+
+        var held = Lsn.Max(cut.Received, cut.Replayed);
+        var loss = KnownLoss(context, held);
+        if (FailoverPlanner.JudgeLoss(loss, policy.Current.Recovery.LossMax ?? policy.Current.Recovery.Rpo, IsTrue(context, "accept_data_loss"), target) is { } problem)
+            return new ActionOutcome.Refused(problem);
+
+        var ahead = cuts.Where(c => c.Code != target && c.Answer.Data is { } other && other.Timeline == cut.Timeline && Lsn.Max(other.Received, other.Replayed) > held)
+            .Select(c => $"{c.Code} holds {Lsn.Max(c.Answer.Data!.Received, c.Answer.Data.Replayed) - held} bytes more");
+        return ActionOutcome.Finished(
+            ("target", target), ("held", held.ToString()), ("timeline", cut.Timeline.ToString(CultureInfo.InvariantCulture)),
+            ("known_loss_ms", loss?.TotalMilliseconds.ToString("0", CultureInfo.InvariantCulture)),
+            ("ahead", string.Join("; ", ahead) is { Length: > 0 } text ? text : null),
+            ("unreachable", string.Join(", ", record.Candidates.Where(c => c != record.Primary && !cuts.Any(x => x.Code == c && x.Answer.Data is not null))) is { Length: > 0 } away ? away : null));
+    }
+
+    public async Task<ActionOutcome> UndoAsync(ActionContext context, CancellationToken cancel)
+    {
+        var database = context.Arguments["database"];
+        if (await epochs.GetAsync(database, cancel) is not { State: EpochState.Closing } record || record.Run != context.Run)
+            return ActionOutcome.Finished();
+        var codes = record.Candidates.Where(code => code != record.Primary && reports.Agent(code) is not null).ToList();
+        var answers = await Task.WhenAll(codes.Select(async code => (Code: code, Answer: await links.GiveAsync(Orders.Agent(code), $"{context.Key}/{code}", DatabaseOrders.Uncut, record.Epoch, context,
+            new CutOrder(database, record.Epoch, context.Run), WireJson.Default.CutOrder, WireJson.Default.CutResult, OrderMax, cancel))));
+        var failed = answers.Where(a => a.Answer.Data is null).ToList();
+        return failed.Count == 0
+            ? ActionOutcome.Finished()
+            : new ActionOutcome.Failed($"These copies do not follow {record.Primary} again: {string.Join("; ", failed.Select(f => $"{f.Code}: {f.Answer.Error}"))}.");
+    }
+
+    /// <summary>Nothing, when the copy holds all that the primary is known to have written; else the lag that was known when the run was admitted.</summary>
+    private static TimeSpan? KnownLoss(ActionContext context, Lsn held)
+    {
+        if (context.Outputs.TryGetValue("fence.end", out var end) && Lsn.TryParse(end, out var last) && held >= last)
+            return TimeSpan.Zero;
+        if (context.Inputs.TryGetValue("primary_written", out var text) && Lsn.TryParse(text, out var written) && held >= written)
+            return TimeSpan.Zero;
+        return context.Inputs.TryGetValue("known_loss_ms", out var known) && double.TryParse(known, CultureInfo.InvariantCulture, out var ms)
+            ? TimeSpan.FromMilliseconds(ms)
+            : null;
+    }
+
+    internal static bool IsTrue(ActionContext context, string input) => context.Inputs.TryGetValue(input, out var value) && value == "true";
+}
+
+/// <summary>`moving(e+1, target)`, written before the promote order; never returns.</summary>
+internal sealed class MoveAction(Epochs epochs, TimeProvider time) : IAction
+{
+    public string Name => "failover.move";
+
+    public async Task<ActionOutcome> ActAsync(ActionContext context, CancellationToken cancel)
+    {
+        if (await VerifyAsync(context, cancel) is ActionVerdict.So so)
+            return new ActionOutcome.Done(so.Outputs);
+        var proof = JsonSerializer.Deserialize(context.Outputs["fence.proof"], WireJson.Default.FenceProof);
+        return await epochs.MoveAsync(context.Arguments["database"], r => EpochTransitions.Move(r, context.Arguments["target"], proof, context.Run, time.GetUtcNow()), context.Fence, cancel) switch
+        {
+            EpochWrite.Done done => Outputs(done.Record),
+            EpochWrite.Refused refused => new ActionOutcome.Refused(refused.Reason),
+            _ => throw new InvalidOperationException("An epoch's move ended in no known way."),
+        };
+    }
+
+    public async Task<ActionVerdict> VerifyAsync(ActionContext context, CancellationToken cancel)
+    {
+        var record = await epochs.GetAsync(context.Arguments["database"], cancel);
+        return record is { State: EpochState.Moving } && record.Run == context.Run && record.Primary == context.Arguments["target"]
+            ? new ActionVerdict.So(((ActionOutcome.Done)Outputs(record)).Outputs)
+            : new ActionVerdict.NotSo($"the record is {record?.State.ToString().ToLowerInvariant() ?? "missing"} at epoch {record?.Epoch}");
+    }
+
+    private static ActionOutcome Outputs(EpochRecord record) => ActionOutcome.Finished(("epoch", record.Epoch.ToString(CultureInfo.InvariantCulture)));
+}
+
+/// <summary>The target becomes the primary and writes its epoch's marker.</summary>
+internal sealed class PromoteAction(INodeLinks links) : IAction
+{
+    private static readonly TimeSpan OrderMax = TimeSpan.FromSeconds(10);
+
+    public string Name => "failover.promote";
+
+    public Task<ActionCheck> CheckAsync(ActionContext context, CancellationToken cancel) =>
+        Task.FromResult(new ActionCheck { Note = $"{context.Argument("target")} takes writes from here on; there is no way back", Expected = TimeSpan.FromMilliseconds(300) });
+
+    public async Task<ActionOutcome> ActAsync(ActionContext context, CancellationToken cancel)
+    {
+        var epoch = long.Parse(context.Outputs["move.epoch"], CultureInfo.InvariantCulture);
+        var answer = await links.GiveAsync(Orders.Agent(context.Arguments["target"]), context.Key, DatabaseOrders.Promote, epoch, context,
+            new PromoteOrder(context.Arguments["database"], epoch, context.Run), WireJson.Default.PromoteOrder, WireJson.Default.PromoteResult, OrderMax, cancel);
+        return answer.Data is { } done
+            ? ActionOutcome.Finished(
+                ("timeline", done.Timeline.ToString(CultureInfo.InvariantCulture)), ("fork", done.Fork.ToString()), ("effect", done.Effect ? "true" : "false"),
+                ("ms", done.Milliseconds.ToString("0.#", CultureInfo.InvariantCulture)))
+            : answer.Failure($"Promoting {context.Arguments["target"]}");
+    }
+}
+
+/// <summary>`open(e+1)`, and the table that quotes it; writes still wait.</summary>
+internal sealed class OpenAction(Epochs epochs, ITrafficControl traffic, TimeProvider time) : IAction
+{
+    public string Name => "failover.open";
+
+    public async Task<ActionOutcome> ActAsync(ActionContext context, CancellationToken cancel)
+    {
+        Lsn? fork = context.Outputs.TryGetValue("promote.fork", out var at) && Lsn.TryParse(at, out var lsn) ? lsn : null;
+        int? timeline = context.Outputs.TryGetValue("promote.timeline", out var line) ? int.Parse(line, CultureInfo.InvariantCulture) : null;
+        switch (await epochs.MoveAsync(context.Arguments["database"], r => EpochTransitions.Open(r, context.Run, fork, timeline, time.GetUtcNow()), context.Fence, cancel))
+        {
+            case EpochWrite.Done done:
+                var version = await traffic.PublishAsync(cancel);
+                return ActionOutcome.Finished(("epoch", done.Record.Epoch.ToString(CultureInfo.InvariantCulture)), ("table", version.ToString(CultureInfo.InvariantCulture)));
+            case EpochWrite.Refused refused:
+                return new ActionOutcome.Refused(refused.Reason);
+            default:
+                throw new InvalidOperationException("An epoch's move ended in no known way.");
+        }
+    }
+}

@@ -1,0 +1,202 @@
+using System.Text.Json;
+using BuildRunner.Client;
+using BuildRunner.Client.Routing;
+using BuildRunner.Core.Databases;
+using BuildRunner.Core.Policy;
+using BuildRunner.Server.Databases;
+using BuildRunner.Server.Hosting;
+using BuildRunner.Server.Policy;
+using BuildRunner.Server.Recovery.Dns;
+using BuildRunner.Server.Routing;
+using BuildRunner.Server.Runbooks;
+
+namespace BuildRunner.Server.Recovery.Failover;
+
+/// <summary>The new answers are sent to the name servers, and not waited for.</summary>
+internal sealed class DnsAction(DnsLoop loop) : IAction
+{
+    public string Name => "failover.dns";
+
+    public Task<ActionOutcome> ActAsync(ActionContext context, CancellationToken cancel)
+    {
+        loop.Wake();
+        return Task.FromResult(ActionOutcome.Finished(("sent", loop.DriverName)));
+    }
+}
+
+/// <summary>A few requests warm the new primary's application; never longer than half a second, and never in the way.</summary>
+internal sealed class WarmAction(INodeLinks links, INodeReports reports, IPolicySource policy) : IAction
+{
+    private static readonly TimeSpan WarmMax = TimeSpan.FromMilliseconds(500);
+    private const int Requests = 4;
+
+    public string Name => "failover.warm";
+
+    public Task<ActionCheck> CheckAsync(ActionContext context, CancellationToken cancel) =>
+        Task.FromResult(new ActionCheck { Note = "at most 500 ms", Expected = TimeSpan.FromMilliseconds(200) });
+
+    public async Task<ActionOutcome> ActAsync(ActionContext context, CancellationToken cancel)
+    {
+        var target = context.Arguments["target"];
+        var services = policy.Current.Services.Where(s => s.Database == context.Arguments["database"] && s.WarmPath is not null).ToList();
+        var gateway = policy.Current.Regions.Select(r => r.Code).OrderByDescending(code => code == target).FirstOrDefault(code => reports.Gateway(code) is not null);
+        if (services.Count == 0 || gateway is null)
+            return ActionOutcome.Finished(("warmed", services.Count == 0 ? "no service of this database names a warm_path" : "no gateway reports"));
+        var answers = await Task.WhenAll(services.Select(async service => (service.Name, Answer: await links.GiveAsync(Orders.Gateway(gateway), $"{context.Key}/{service.Name}", GatewayOrders.Probe, 0, context,
+            new ProbeOrder { Service = service.Name, Method = "GET", Path = service.WarmPath!, Times = Requests, Region = target, TimeoutMs = (int)WarmMax.TotalMilliseconds },
+            WireJson.Default.ProbeOrder, WireJson.Default.ProbeResult, WarmMax, cancel))));
+        return ActionOutcome.Finished(("warmed", string.Join("; ", answers.Select(a => $"{a.Name}: {(a.Answer.Data is { } done ? $"{done.Succeeded} of {done.Succeeded + done.Failed}" : a.Answer.Error)}"))));
+    }
+}
+
+/// <summary>A write and a read through every live gateway, past the hold, and what the new primary says of its copies.</summary>
+internal sealed class VerifyAction(INodeLinks links, INodeReports reports, IPolicySource policy, TimeProvider time) : IAction
+{
+    private static readonly TimeSpan VerifyMax = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(50);
+    private const int ProbeMs = 1000;
+
+    public string Name => "failover.verify";
+
+    public Task<ActionCheck> CheckAsync(ActionContext context, CancellationToken cancel) =>
+        Task.FromResult(new ActionCheck { Note = "a write and a read through every live gateway", Expected = TimeSpan.FromMilliseconds(400) });
+
+    public async Task<ActionOutcome> ActAsync(ActionContext context, CancellationToken cancel)
+    {
+        var epoch = long.Parse(context.Outputs["open.epoch"], CultureInfo.InvariantCulture);
+        var services = policy.Current.Services.Where(s => s.Database == context.Arguments["database"] && s.VerifyPath is not null).ToList();
+        var gateways = policy.Current.Regions.Select(r => r.Code).Where(code => reports.Gateway(code) is not null).ToList();
+        if (services.Count == 0 || gateways.Count == 0)
+            return ActionOutcome.Finished(("verified", services.Count == 0 ? "by health alone: no service of this database names a verify_path" : "nothing: no gateway reports"), ("replication", Replication(context)));
+
+        var answers = await Task.WhenAll(gateways.SelectMany(gateway => services.Select(service => ThroughAsync(gateway, service, epoch, context, cancel))));
+        var failed = answers.Where(a => a.Error is not null).ToList();
+        foreach (var answer in answers)
+            context.Progress($"{answer.Gateway}: {answer.Error ?? $"wrote and read at epoch {epoch}, served by {answer.ServedBy}"}");
+        return failed.Count > 0
+            ? new ActionOutcome.Failed(string.Join("; ", failed.Select(f => $"through {f.Gateway}: {f.Error}")))
+            : ActionOutcome.Finished(("verified", string.Join("; ", answers.Select(a => $"{a.Gateway} → {a.ServedBy}"))), ("replication", Replication(context)));
+    }
+
+    /// <summary>Tries until the time is up: the application learns its new write address a moment after the epoch has opened.</summary>
+    private async Task<(string Gateway, string? ServedBy, string? Error)> ThroughAsync(string gateway, ServiceDefinition service, long epoch, ActionContext context, CancellationToken cancel)
+    {
+        var begun = time.GetTimestamp();
+        var error = "no answer";
+        for (var attempt = 1; time.GetElapsedTime(begun) < VerifyMax; attempt++)
+        {
+            if (attempt > 1)
+                await Task.Delay(Pause, time, cancel);
+            var id = string.Create(CultureInfo.InvariantCulture, $"{context.Key}/{context.Attempt}/{gateway}/{service.Name}/{attempt}");
+            var wrote = await ProbeAsync(gateway, id + "/w", new ProbeOrder { Service = service.Name, Method = "POST", Path = service.VerifyPath!, TimeoutMs = ProbeMs }, context, cancel);
+            if (wrote.Data is not { Succeeded: > 0 } write || Answer(write.Body) is not { } written)
+            {
+                error = $"the write failed ({Said(wrote)})";
+                continue;
+            }
+            if (written.Epoch != epoch)
+            {
+                error = $"the write was answered under epoch {written.Epoch} and not {epoch}";
+                continue;
+            }
+            var read = await ProbeAsync(gateway, id + "/r", new ProbeOrder { Service = service.Name, Method = "GET", Path = $"{service.VerifyPath}?id={Uri.EscapeDataString(written.Id)}", Region = context.Arguments["target"], TimeoutMs = ProbeMs }, context, cancel);
+            if (read.Data is { Succeeded: > 0 })
+                return (gateway, write.ServedBy, null);
+            error = $"the read failed ({Said(read)})";
+        }
+        return (gateway, null, error);
+    }
+
+    private Task<OrderAnswer<ProbeResult>> ProbeAsync(string gateway, string id, ProbeOrder order, ActionContext context, CancellationToken cancel) =>
+        links.GiveAsync(Orders.Gateway(gateway), id, GatewayOrders.Probe, 0, context, order, WireJson.Default.ProbeOrder, WireJson.Default.ProbeResult, TimeSpan.FromMilliseconds(ProbeMs * 2), cancel);
+
+    private static string Said(OrderAnswer<ProbeResult> answer) => answer.Data is { } probe ? $"{probe.LastStatus?.ToString(CultureInfo.InvariantCulture) ?? "no answer"}{(probe.Error is { } e ? $", {e}" : "")}" : answer.Error ?? "no answer";
+
+    private static (long Epoch, string Id)? Answer(string? body)
+    {
+        if (body is null)
+            return null;
+        try
+        {
+            using var json = JsonDocument.Parse(body);
+            return json.RootElement.TryGetProperty("epoch", out var epoch) && json.RootElement.TryGetProperty("id", out var id) ? (epoch.GetInt64(), id.ToString()) : null;
+        }
+        catch (JsonException) { return null; }
+    }
+
+    private string Replication(ActionContext context) => reports.LastAgent(context.Arguments["target"])?.Report.Database is { } reading
+        ? $"{reading.State.ToString().ToLowerInvariant()}; copies: {(reading.Replicas.Count == 0 ? "none yet" : string.Join(", ", reading.Replicas.Select(r => $"{r.Region} {r.State}")))}"
+        : "unknown";
+}
+
+/// <summary>Held writes go.</summary>
+internal sealed class ResumeAction(ITrafficControl traffic) : IAction
+{
+    private static readonly TimeSpan ConfirmMax = TimeSpan.FromSeconds(1);
+
+    public string Name => "failover.resume";
+
+    public async Task<ActionOutcome> ActAsync(ActionContext context, CancellationToken cancel)
+    {
+        switch (await traffic.ReleaseAsync(context.Arguments["database"], context.Run, context.Fence, cancel))
+        {
+            case TrafficOutcome.Fenced fenced:
+                throw new StoreFencedException($"Another server leads now (fencing token {fenced.Current}).");
+            case TrafficOutcome.Taken taken:
+                return new ActionOutcome.Failed($"The writes are held by run {taken.HoldId}.");
+            case TrafficOutcome.Done done:
+                var said = await traffic.WaitTableAsync(done.TableVersion, ConfirmMax, cancel);
+                return ActionOutcome.Finished(("gateways", said.Sentence), ("confirmed", said.Confirmed ? "true" : "false"));
+            default:
+                throw new InvalidOperationException("A release ended in no known way.");
+        }
+    }
+}
+
+/// <summary>Every authoritative server answers the new addresses.</summary>
+internal sealed class SettleDnsAction(DnsLoop loop, TimeProvider time) : IAction
+{
+    private static readonly TimeSpan SettleMax = TimeSpan.FromSeconds(8);
+    private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(100);
+
+    public string Name => "failover.settle-dns";
+
+    public async Task<ActionOutcome> ActAsync(ActionContext context, CancellationToken cancel)
+    {
+        var begun = time.GetTimestamp();
+        while (true)
+        {
+            var state = await loop.CheckAsync(cancel);
+            if (state.Settled)
+                return ActionOutcome.Finished(("dns", state.Sentence));
+            if (time.GetElapsedTime(begun) > SettleMax)
+                return new ActionOutcome.Failed($"The name servers do not answer the new addresses yet: {state.Sentence}.");
+            loop.Wake();
+            await Task.Delay(Pause, time, cancel);
+        }
+    }
+}
+
+/// <summary>The other copies stream from the new primary; the old region is not waited for.</summary>
+internal sealed class SettleFollowersAction(Epochs epochs, INodeReports reports) : IAction
+{
+    private static readonly TimeSpan SettleMax = TimeSpan.FromSeconds(10);
+
+    public string Name => "failover.settle-followers";
+
+    public async Task<ActionOutcome> ActAsync(ActionContext context, CancellationToken cancel)
+    {
+        if (await epochs.GetAsync(context.Arguments["database"], cancel) is not { } record)
+            return new ActionOutcome.Failed("The database has no epoch.");
+        var expected = record.Candidates.Where(code => code != record.Primary && code != record.Former?.Primary && reports.Agent(code) is not null).ToList();
+        await reports.WaitAsync(seen => expected.All(code => Follows(seen.Agent(code)?.Database, record)), SettleMax, cancel);
+        var pending = expected.Where(code => !Follows(reports.Agent(code)?.Database, record)).ToList();
+        return pending.Count == 0
+            ? ActionOutcome.Finished(("following", string.Join(", ", expected)))
+            : new ActionOutcome.Failed($"Not following {record.Primary} yet: {string.Join("; ", pending.Select(code => $"{code} ({reports.LastAgent(code)?.Report.Database is { } r ? $"{r.State.ToString().ToLowerInvariant()}{(r.Detail is { } d ? $", {d}" : "")}" : "no report"})"))}.");
+    }
+
+    /// <summary>"Streaming" shows for a moment even for a copy that has diverged: the new epoch's marker in it is the evidence.</summary>
+    private static bool Follows(DatabaseReading? reading, EpochRecord record) =>
+        reading is { State: DatabaseState.Standby, Streaming: true } && reading.Following == record.Primary && reading.MarkerEpoch >= record.Epoch;
+}

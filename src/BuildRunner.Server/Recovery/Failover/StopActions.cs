@@ -1,0 +1,214 @@
+using System.Text.Json;
+using BuildRunner.Client;
+using BuildRunner.Client.Databases;
+using BuildRunner.Core.Databases;
+using BuildRunner.Server.Databases;
+using BuildRunner.Server.Events;
+using BuildRunner.Server.Hosting;
+using BuildRunner.Server.Routing;
+using BuildRunner.Server.Runbooks;
+
+namespace BuildRunner.Server.Recovery.Failover;
+
+/// <summary>`open(e)` → `closing(e)`: from here on this run alone moves the epoch.</summary>
+internal sealed class CloseAction(Epochs epochs, TimeProvider time) : IAction
+{
+    public string Name => "failover.close";
+
+    public async Task<ActionOutcome> ActAsync(ActionContext context, CancellationToken cancel)
+    {
+        var database = context.Arguments["database"];
+        var record = await epochs.GetAsync(database, cancel);
+        if (record is null)
+            return new ActionOutcome.Refused($"Database {database} has no epoch.");
+        if (record.State == EpochState.Moving && record.Primary != context.Arguments["target"])
+            return Outputs(record); // the target of an earlier run was lost: it is proven silent like any primary
+        return await epochs.MoveAsync(database, r => r.State == EpochState.Moving ? EpochTransitions.Adopt(r, context.Run, time.GetUtcNow()) : EpochTransitions.Close(r, context.Run, time.GetUtcNow()), context.Fence, cancel) switch
+        {
+            EpochWrite.Done done => Outputs(done.Record),
+            EpochWrite.Refused refused => new ActionOutcome.Refused(refused.Reason),
+            _ => throw new InvalidOperationException("An epoch's move ended in no known way."),
+        };
+    }
+
+    public async Task<ActionOutcome> UndoAsync(ActionContext context, CancellationToken cancel)
+    {
+        var database = context.Arguments["database"];
+        if (await epochs.GetAsync(database, cancel) is not { State: EpochState.Closing } record || record.Run != context.Run)
+            return ActionOutcome.Finished();
+        return await epochs.MoveAsync(database, r => EpochTransitions.Reopen(r, context.Run, time.GetUtcNow()), context.Fence, cancel) is EpochWrite.Refused refused
+            ? new ActionOutcome.Failed(refused.Reason)
+            : ActionOutcome.Finished();
+    }
+
+    /// <summary>The epoch and the region that must be proven silent, or the ones that are taken up again.</summary>
+    private static ActionOutcome Outputs(EpochRecord record) => ActionOutcome.Finished(
+        ("epoch", record.Epoch.ToString(CultureInfo.InvariantCulture)), ("primary", record.Primary), ("state", record.State.ToString().ToLowerInvariant()));
+}
+
+/// <summary>Writes wait at every live gateway.</summary>
+internal sealed class HoldAction(ITrafficControl traffic, INodeReports reports) : IAction
+{
+    /// <summary>Safety never rests on a table (FAILOVER.md 5), so a gateway that does not confirm is named and not waited for.</summary>
+    private static readonly TimeSpan ConfirmMax = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan InFlightMax = TimeSpan.FromMilliseconds(300);
+
+    public string Name => "failover.hold";
+
+    public Task<ActionCheck> CheckAsync(ActionContext context, CancellationToken cancel) =>
+        Task.FromResult(new ActionCheck { Note = "writes wait at every gateway, at most 10 s", Expected = TimeSpan.FromMilliseconds(200) });
+
+    public async Task<ActionOutcome> ActAsync(ActionContext context, CancellationToken cancel)
+    {
+        var database = context.Arguments["database"];
+        switch (await traffic.HoldAsync(database, context.Run, context.Fence, cancel))
+        {
+            case TrafficOutcome.Taken taken:
+                return new ActionOutcome.Refused($"The writes to {database} are held by run {taken.HoldId} already. Look at `br runbook status {taken.HoldId}`.");
+            case TrafficOutcome.Fenced fenced:
+                throw new StoreFencedException($"Another server leads now (fencing token {fenced.Current}).");
+            case TrafficOutcome.Done done:
+                var alive = context.Outputs.TryGetValue("close.primary", out var primary) && reports.Agent(primary) is not null;
+                if (alive)
+                    await traffic.WaitHeldAsync(database, context.Run, done.TableVersion, inFlightMatters: true, InFlightMax, cancel);
+                var said = await traffic.WaitHeldAsync(database, context.Run, done.TableVersion, inFlightMatters: false, ConfirmMax, cancel);
+                context.Progress(said.Sentence);
+                return ActionOutcome.Finished(("gateways", said.Sentence), ("confirmed", said.Confirmed ? "true" : "false"));
+            default:
+                throw new InvalidOperationException("A hold ended in no known way.");
+        }
+    }
+
+    public async Task<ActionOutcome> UndoAsync(ActionContext context, CancellationToken cancel) =>
+        await traffic.ReleaseAsync(context.Arguments["database"], context.Run, context.Fence, cancel) is TrafficOutcome.Fenced fenced
+            ? throw new StoreFencedException($"Another server leads now (fencing token {fenced.Current}).")
+            : ActionOutcome.Finished();
+}
+
+/// <summary>
+/// Obtains the proof that the old epoch acknowledges nothing more: its guard, else the power driver, else a person's word. Without one the
+/// run is refused; an accepted loss never stands for it.
+/// </summary>
+internal sealed class FenceAction(Epochs epochs, INodeLinks links, INodeReports reports, IPowerDriver power, IEventLog events, TimeProvider time) : IAction
+{
+    private static readonly TimeSpan OrderMax = TimeSpan.FromSeconds(10);
+
+    /// <summary>With a power driver at hand a silent agent is not waited for long.</summary>
+    private static readonly TimeSpan OrderMaxWithPower = TimeSpan.FromSeconds(1.5);
+    private static readonly TimeSpan RestartMax = TimeSpan.FromSeconds(20);
+
+    public string Name => "failover.fence";
+
+    public Task<ActionCheck> CheckAsync(ActionContext context, CancellationToken cancel) =>
+        Task.FromResult(new ActionCheck { Note = "the old primary is proven silent, or the run is refused", Expected = TimeSpan.FromMilliseconds(300) });
+
+    public async Task<ActionOutcome> ActAsync(ActionContext context, CancellationToken cancel)
+    {
+        var database = context.Arguments["database"];
+        if (await epochs.GetAsync(database, cancel) is not { } record)
+            return new ActionOutcome.Refused($"Database {database} has no epoch.");
+        if (record.State == EpochState.Moving && record.Primary == context.Arguments["target"])
+            return Proven(record.Former?.Proof, null, effect: false); // its predecessor was proven silent when the epoch was given
+
+        var tried = new List<string>();
+        if (await StopAsync(record, context, tried, cancel) is { } stopped)
+            return stopped;
+        if (await PowerOffAsync(record, context, tried, cancel) is { } off)
+            return off;
+        if (context.Inputs.TryGetValue("assume_fenced", out var why) && why.Length > 0)
+        {
+            await events.RecordAsync("fence.stated", context.Actor, $"{context.Actor} vouches that {record.Primary} acknowledges nothing more: {why}",
+                new Dictionary<string, string> { ["run"] = context.Run, ["epoch"] = record.Epoch.ToString(CultureInfo.InvariantCulture) }, cancel);
+            return Proven(Proof(FenceProofKind.Stated, record, $"{context.Actor} says: {why}"), null, effect: true);
+        }
+        return new ActionOutcome.Refused(
+            $"Nothing proves that {record.Primary} acknowledges no more writes: {string.Join("; ", tried)}. Two primaries would lose data silently. "
+            + "If you know that it is off, say so: --assume-fenced \"how you know\". --accept-data-loss does not stand for it.");
+    }
+
+    /// <summary>
+    /// A primary that was stopped and that nobody replaced starts again as the next epoch, itself. One that was turned off keeps its epoch:
+    /// nothing on its disk forbids it, and nobody else has it.
+    /// </summary>
+    public async Task<ActionOutcome> UndoAsync(ActionContext context, CancellationToken cancel)
+    {
+        var database = context.Arguments["database"];
+        if (await epochs.GetAsync(database, cancel) is not { } record || record.Run != context.Run || record.State == EpochState.Open)
+            return ActionOutcome.Finished();
+        if (record.State == EpochState.Closing)
+        {
+            var proof = context.Outputs.TryGetValue("fence.proof", out var text) ? JsonSerializer.Deserialize(text, WireJson.Default.FenceProof) : StoppedByReport(record);
+            if (proof is not { Kind: FenceProofKind.Stopped })
+                return ActionOutcome.Finished();
+            if (await epochs.MoveAsync(database, r => EpochTransitions.Move(r, r.State == EpochState.Moving ? r.Primary : record.Primary, proof, context.Run, time.GetUtcNow()), context.Fence, cancel) is not EpochWrite.Done moved)
+                return new ActionOutcome.Failed($"{record.Primary} was stopped and could not be given the next epoch of {database}.");
+            record = moved.Record;
+        }
+        if (record.Former?.Primary != record.Primary)
+            return new ActionOutcome.Failed($"Epoch {record.Epoch} of {database} is moving to {record.Primary}, and moving never returns.");
+
+        var restarted = await links.GiveAsync(Orders.Agent(record.Primary), context.Key, DatabaseOrders.Restart, record.Epoch, context,
+            new PromoteOrder(database, record.Epoch, context.Run), WireJson.Default.PromoteOrder, WireJson.Default.PromoteResult, RestartMax, cancel);
+        if (restarted.Data is not { } result)
+            return new ActionOutcome.Failed($"{record.Primary} was stopped for this run and does not start again: {restarted.Error}. It holds epoch {record.Epoch}; start it, or fail over to another region.");
+        return await epochs.MoveAsync(database, r => EpochTransitions.Open(r, context.Run, result.Fork, result.Timeline, time.GetUtcNow()), context.Fence, cancel) is EpochWrite.Refused refused
+            ? new ActionOutcome.Failed(refused.Reason)
+            : ActionOutcome.Finished(("epoch", record.Epoch.ToString(CultureInfo.InvariantCulture)));
+    }
+
+    private async Task<ActionOutcome?> StopAsync(EpochRecord record, ActionContext context, List<string> tried, CancellationToken cancel)
+    {
+        var known = reports.LastAgent(record.Primary);
+        if (reports.Agent(record.Primary) is null)
+        {
+            tried.Add($"its agent {(known is { } last ? string.Create(CultureInfo.InvariantCulture, $"last reported {last.Age.TotalSeconds:0} s ago") : "has never reported")}");
+            return null;
+        }
+        context.Progress($"ordering the guard of {record.Primary} to stop PostgreSQL");
+        var answer = await links.GiveAsync(Orders.Agent(record.Primary), context.Key, DatabaseOrders.Fence, record.Epoch, context,
+            new FenceOrder(record.Database, record.Epoch, context.Run), WireJson.Default.FenceOrder, WireJson.Default.FenceResult,
+            power.Ready ? OrderMaxWithPower : OrderMax, cancel);
+        if (answer.Data is { } fenced)
+            return Proven(fenced.Proof, fenced.End, fenced.Effect);
+        tried.Add($"its agent did not stop it ({answer.Error})");
+        return null;
+    }
+
+    private async Task<ActionOutcome?> PowerOffAsync(EpochRecord record, ActionContext context, List<string> tried, CancellationToken cancel)
+    {
+        if (!power.Ready)
+        {
+            tried.Add("no power driver is set up (recovery.power_driver)");
+            return null;
+        }
+        context.Progress($"{record.Primary} does not answer: turning it off");
+        try
+        {
+            var off = await power.OffAsync(record.Primary, cancel);
+            if (off.Off && off.Region == record.Primary)
+                return Proven(Proof(FenceProofKind.PoweredOff, record, off.Evidence), null, off.Effect);
+            tried.Add($"the power driver could not turn it off ({off.Evidence})");
+        }
+        catch (Exception error) when (error is HttpRequestException or InvalidOperationException or IOException or JsonException or System.ComponentModel.Win32Exception)
+        {
+            tried.Add($"the power driver failed ({error.Message})");
+        }
+        return null;
+    }
+
+    private FenceProof? StoppedByReport(EpochRecord record) =>
+        reports.Agent(record.Primary)?.Database is { FencedEpoch: { } epoch } && epoch >= record.Epoch
+            ? Proof(FenceProofKind.Stopped, record, $"the agent of {record.Primary} reports epoch {epoch} as fenced on its disk")
+            : null;
+
+    private FenceProof Proof(FenceProofKind kind, EpochRecord record, string evidence) =>
+        new() { Kind = kind, Epoch = record.Epoch, Region = record.Primary, Evidence = evidence, At = time.GetUtcNow() };
+
+    private static ActionOutcome Proven(FenceProof? proof, Lsn? end, bool effect) => proof is null
+        ? new ActionOutcome.Refused("The epoch record holds no proof.")
+        : ActionOutcome.Finished(
+            ("proof", JsonSerializer.Serialize(proof, WireJson.Default.FenceProof)), ("kind", JsonNamingPolicyOf(proof.Kind)),
+            ("end", end?.ToString()), ("effect", effect ? "true" : "false"));
+
+    private static string JsonNamingPolicyOf(FenceProofKind kind) => JsonNamingPolicy.SnakeCaseLower.ConvertName(kind.ToString());
+}
