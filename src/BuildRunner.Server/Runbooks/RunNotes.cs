@@ -31,11 +31,11 @@ internal sealed class RunNotes(TimeProvider time)
     public (IReadOnlyList<RunNote> Notes, long Next) After(string run, long number)
     {
         if (!_runs.TryGetValue(run, out var known))
-            return ([], number);
+            return ([], 0);
         lock (known.Notes)
         {
             var (first, notes) = _runs.TryGetValue(run, out var now) ? now : known;
-            return ([.. notes.Skip((int)Math.Max(0, number - first))], first + notes.Count);
+            return ([.. notes.Skip((int)Math.Clamp(number - first, 0, Kept))], first + notes.Count);
         }
     }
 

@@ -1,5 +1,5 @@
 using BuildRunner.Core.Runbooks;
-using BuildRunner.Server.Storage;
+using BuildRunner.Server.Hosting;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.DependencyInjection.Extensions;
 
@@ -16,6 +16,7 @@ public static partial class RunbooksRoom
         services.AddSingleton<RunRecords>();
         services.AddSingleton<RunNotes>();
         services.AddSingleton(_ => CrashPoint.FromEnvironment());
+        services.AddSingleton<Lead>(provider => () => provider.GetRequiredService<LeaderLease>().Current);
         services.AddSingleton<RunnerLoop>();
         services.AddSingleton<RunDesk>();
         services.AddHostedService(provider => provider.GetRequiredService<RunnerLoop>());

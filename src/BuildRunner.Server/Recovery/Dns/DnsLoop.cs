@@ -43,7 +43,10 @@ internal sealed partial class DnsLoop : ReconcileLoop
 
     public override async Task RunOnceAsync(CancellationToken cancel)
     {
-        if (Driver is not { } driver || _lead() is not { } fence || _policy.Current.Mode == Core.Policy.PolicyMode.Observe)
+        if (Driver is not { } driver)
+            return;
+        await driver.RefreshAsync(cancel);
+        if (_lead() is not { } fence || _policy.Current.Mode == Core.Policy.PolicyMode.Observe)
             return;
         var young = _time.GetElapsedTime(_started) < Grace;
         foreach (var wanted in await DesiredAsync(cancel))
@@ -57,7 +60,8 @@ internal sealed partial class DnsLoop : ReconcileLoop
             if (now.All(reading => Answers(reading, set)))
                 continue;
             await driver.SetAsync(set, fence, cancel);
-            LogSet(_logger, set.Name, set.Type, string.Join(", ", set.Addresses));
+            var addresses = string.Join(", ", set.Addresses);
+            LogSet(_logger, set.Name, set.Type, addresses);
         }
     }
 

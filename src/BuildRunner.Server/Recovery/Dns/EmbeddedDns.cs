@@ -14,14 +14,13 @@ namespace BuildRunner.Server.Recovery.Dns;
 /// An authoritative responder inside the server, for `br dev` and small houses: A, AAAA, CNAME, SOA and NS of its own zone over UDP and TCP;
 /// REFUSED for any other name, and no recursion. It answers from memory, so a store that is slow or away does not silence it.
 /// </summary>
-internal sealed partial class EmbeddedDns(DnsRecords records, IStore store, IPolicySource policy, ILogger<EmbeddedDns> logger) : IDnsDriver, IHostedService, IDisposable
+internal sealed partial class EmbeddedDns(DnsRecords records, IPolicySource policy, ILogger<EmbeddedDns> logger) : IDnsDriver, IHostedService, IDisposable
 {
     private const int TransportTimeoutMs = 5000;
     private const int QueryTimeoutMs = 1000;
     private static readonly TimeSpan SoaTtl = TimeSpan.FromSeconds(5);
 
     private volatile Zone _zone = new("", [], 0);
-    private IDisposable? _watch;
     private DnsServer? _server;
     private IPEndPoint? _listen;
 
@@ -38,7 +37,6 @@ internal sealed partial class EmbeddedDns(DnsRecords records, IStore store, IPol
         if (rules.Driver != Name || rules.Name.Length == 0)
             return;
         await ReloadAsync(cancellationToken);
-        _watch = store.Watch(DnsRecords.Prefix, _ => _ = ReloadQuietlyAsync());
         var listen = IPEndPoint.Parse(rules.Listen);
         var server = new DnsServer(new UdpServerTransport(listen, TransportTimeoutMs), new TcpServerTransport(listen, TransportTimeoutMs));
         server.QueryReceived += (_, query) =>
@@ -65,17 +63,14 @@ internal sealed partial class EmbeddedDns(DnsRecords records, IStore store, IPol
 
     public Task StopAsync(CancellationToken cancellationToken)
     {
-        _watch?.Dispose();
         _server?.Stop();
         (_server, _listen) = (null, null);
         return Task.CompletedTask;
     }
 
-    public void Dispose()
-    {
-        _watch?.Dispose();
-        _server?.Stop();
-    }
+    public void Dispose() => _server?.Stop();
+
+    public Task RefreshAsync(CancellationToken cancel) => _listen is null ? Task.CompletedTask : ReloadAsync(cancel);
 
     public async Task SetAsync(DnsRecordSet set, Fence? fence, CancellationToken cancel)
     {
@@ -127,7 +122,7 @@ internal sealed partial class EmbeddedDns(DnsRecords records, IStore store, IPol
         if (sets.Count == 0 && !apex)
             answer.ReturnCode = zone.Sets.Any(s => s.Name.EndsWith("." + name, StringComparison.Ordinal)) ? ReturnCode.NoError : ReturnCode.NxDomain;
 
-        var wanted = sets.Where(s => s.Type == "CNAME" || question.RecordType == RecordType.Any || s.Type == question.RecordType.ToString().ToUpperInvariant());
+        var wanted = sets.Where(s => s.Type == "CNAME" || question.RecordType == RecordType.Any || string.Equals(s.Type, question.RecordType.ToString(), StringComparison.OrdinalIgnoreCase));
         answer.AnswerRecords.AddRange(wanted.SelectMany(set => set.Addresses.Select(address => Record(question.Name, set, address))));
         if (apex && question.RecordType is RecordType.Soa or RecordType.Any)
             answer.AnswerRecords.Add(Soa(zone));
@@ -162,12 +157,6 @@ internal sealed partial class EmbeddedDns(DnsRecords records, IStore store, IPol
     {
         var all = await records.ListAsync(cancel);
         _zone = new(policy.Current.Dns.Name.TrimEnd('.').ToLowerInvariant(), [.. all.Select(r => r.Set)], (uint)(1 + all.Sum(r => r.Version)));
-    }
-
-    private async Task ReloadQuietlyAsync()
-    {
-        try { await ReloadAsync(CancellationToken.None); }
-        catch (Exception error) { LogFailed(logger, error); } // a hint: the loop sets what differs again
     }
 
     internal sealed record Zone(string Name, IReadOnlyList<DnsRecordSet> Sets, uint Serial);

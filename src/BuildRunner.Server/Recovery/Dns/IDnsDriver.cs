@@ -18,6 +18,9 @@ internal interface IDnsDriver
     /// <summary>Removes the records of a name and type; repeatable.</summary>
     Task ClearAsync(string name, string type, Fence? fence, CancellationToken cancel);
 
+    /// <summary>Takes over what another server of the house has written.</summary>
+    Task RefreshAsync(CancellationToken cancel) => Task.CompletedTask;
+
     /// <summary>What each authoritative server answers now.</summary>
     Task<IReadOnlyList<DnsReading>> ReadBackAsync(string name, string type, CancellationToken cancel);
 }

@@ -193,8 +193,15 @@ internal sealed class SettleFollowersAction(Epochs epochs, INodeReports reports)
         var pending = expected.Where(code => !Follows(reports.Agent(code)?.Database, record)).ToList();
         return pending.Count == 0
             ? ActionOutcome.Finished(("following", string.Join(", ", expected)))
-            : new ActionOutcome.Failed($"Not following {record.Primary} yet: {string.Join("; ", pending.Select(code => $"{code} ({reports.LastAgent(code)?.Report.Database is { } r ? $"{r.State.ToString().ToLowerInvariant()}{(r.Detail is { } d ? $", {d}" : "")}" : "no report"})"))}.");
+            : new ActionOutcome.Failed($"Not following {record.Primary} yet: {string.Join("; ", pending.Select(code => $"{code} ({Said(reports.LastAgent(code)?.Report.Database)})"))}.");
     }
+
+    private static string Said(DatabaseReading? reading) => reading switch
+    {
+        null => "no report",
+        { Detail: { Length: > 0 } detail } => $"{reading.State.ToString().ToLowerInvariant()}, {detail}",
+        _ => reading.State.ToString().ToLowerInvariant(),
+    };
 
     /// <summary>"Streaming" shows for a moment even for a copy that has diverged: the new epoch's marker in it is the evidence.</summary>
     private static bool Follows(DatabaseReading? reading, EpochRecord record) =>

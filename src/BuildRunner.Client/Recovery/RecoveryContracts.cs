@@ -1,0 +1,127 @@
+using System.Text.Json.Serialization;
+using BuildRunner.Client.Runbooks;
+using BuildRunner.Core.Databases;
+
+namespace BuildRunner.Client.Recovery;
+
+/// <summary>What a failover came to (FAILOVER.md 9); kept in its run's last line. Null is unknown.</summary>
+public sealed record FailoverReport
+{
+    public int SchemaVersion { get; init; } = 1;
+
+    /// <summary>True: traffic has resumed and a write and a read were seen through every live gateway.</summary>
+    public required bool Success { get; init; }
+    public required string Database { get; init; }
+    public string? From { get; init; }
+    public string? To { get; init; }
+    public long? FormerEpoch { get; init; }
+    public long? Epoch { get; init; }
+    public FenceProof? Proof { get; init; }
+
+    /// <summary>Where the new timeline begins, and where the old one ended as far as its guard could tell.</summary>
+    public string? Fork { get; init; }
+    public string? FormerEnd { get; init; }
+    public int? Timeline { get; init; }
+
+    /// <summary>Last acknowledged write before to first after, each gateway on its own clock; the largest.</summary>
+    public double? OutageMs { get; init; }
+    public IReadOnlyDictionary<string, double> OutagePerGateway { get; init; } = new Dictionary<string, double>();
+
+    /// <summary>From the command, and from the first failed check when one was known, until traffic resumed.</summary>
+    public double? RtoMs { get; init; }
+    public double? RtoFromDetectionMs { get; init; }
+    public required double RtoObjectiveMs { get; init; }
+    public required bool RtoAchieved { get; init; }
+    public double? DurationMinutes { get; init; }
+
+    /// <summary>Lag of the target as it was known when the run began.</summary>
+    public double? KnownLossMs { get; init; }
+    public RunLost? Lost { get; init; }
+
+    /// <summary>What a person should know: a gateway that did not confirm, a copy that had more, a step that did not end well.</summary>
+    public IReadOnlyList<string> Warnings { get; init; } = [];
+}
+
+/// <summary>`GET /v1/dr/status`.</summary>
+public sealed record RecoveryStatus
+{
+    public int SchemaVersion { get; init; } = 1;
+
+    /// <summary>DR_ENABLED, AUTO_FAILOVER_ENABLED, and `act` or `observe`.</summary>
+    public required bool Enabled { get; init; }
+    public required bool AutoFailover { get; init; }
+    public required string Mode { get; init; }
+    public string? Freeze { get; init; }
+    public required double RpoSeconds { get; init; }
+    public required double RtoSeconds { get; init; }
+    public required IReadOnlyList<DatabaseStatus> Databases { get; init; }
+    public string? Dns { get; init; }
+}
+
+public sealed record DatabaseStatus
+{
+    public required string Name { get; init; }
+    public string? Primary { get; init; }
+    public long? Epoch { get; init; }
+    public EpochState? State { get; init; }
+
+    /// <summary>The run that is moving the epoch now.</summary>
+    public string? Run { get; init; }
+
+    /// <summary>What a failover to the best copy would lose now; null: unknown.</summary>
+    public double? RpoNowSeconds { get; init; }
+    public long? RpoNowBytes { get; init; }
+    public required IReadOnlyList<CopyStatus> Regions { get; init; }
+    public LastFailover? LastFailover { get; init; }
+}
+
+public sealed record CopyStatus
+{
+    public required string Code { get; init; }
+    public required DatabaseState State { get; init; }
+    public string? Detail { get; init; }
+    public double? LagSeconds { get; init; }
+    public long? LagBytes { get; init; }
+    public bool Streaming { get; init; }
+    public string? Following { get; init; }
+    public int? Timeline { get; init; }
+    public long? Epoch { get; init; }
+    public string? Lsn { get; init; }
+
+    /// <summary>Age of its agent's newest report; null: none.</summary>
+    public double? ReportAgeSeconds { get; init; }
+    public EffectCounts? Effects { get; init; }
+}
+
+public sealed record LastFailover
+{
+    public required string Run { get; init; }
+    public required string State { get; init; }
+    public required DateTimeOffset At { get; init; }
+    public string? To { get; init; }
+    public double? OutageMs { get; init; }
+    public RunLost? Lost { get; init; }
+}
+
+/// <summary>What `br dr failover` ends with: SPEC's result beside the run.</summary>
+public sealed record FailoverResult
+{
+    public int SchemaVersion { get; init; } = 1;
+    public required bool Success { get; init; }
+    public required double DurationMinutes { get; init; }
+    public required bool RtoAchieved { get; init; }
+    public RunRecord? Run { get; init; }
+    public RunPlan? Plan { get; init; }
+}
+
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower)]
+[JsonSerializable(typeof(FailoverReport))]
+[JsonSerializable(typeof(RecoveryStatus))]
+[JsonSerializable(typeof(FailoverResult))]
+public sealed partial class RecoveryJson : JsonSerializerContext;
+
+/// <summary>Recovery over the public API; the runs themselves go through <see cref="RunbooksClient"/>.</summary>
+public sealed class RecoveryClient(ApiConnection api)
+{
+    public Task<RecoveryStatus> StatusAsync(CancellationToken cancel) => api.GetAsync("/v1/dr/status", RecoveryJson.Default.RecoveryStatus, cancel);
+}

@@ -1,0 +1,79 @@
+using BuildRunner.Client.Recovery;
+using BuildRunner.Core.Databases;
+using BuildRunner.Core.Recovery;
+using BuildRunner.Server.Policy;
+using BuildRunner.Server.Recovery.Dns;
+using BuildRunner.Server.Recovery.Failover;
+using BuildRunner.Server.Runbooks;
+using Microsoft.AspNetCore.Http;
+
+namespace BuildRunner.Server.Recovery;
+
+/// <summary>`/v1/dr/status`: who is primary, how far the copies are behind, and what the last failover came to.</summary>
+internal static class RecoveryEndpoints
+{
+    public static async Task<IResult> StatusAsync(IPolicySource policy, FailoverReader reader, RunRecords records, DnsLoop dns, CancellationToken cancel)
+    {
+        var rules = policy.Current.Recovery;
+        var runs = await records.ListAsync(cancel);
+        var databases = new List<DatabaseStatus>();
+        foreach (var name in policy.Current.Databases.Select(d => d.Name).DefaultIfEmpty("main"))
+            databases.Add(Status(await reader.ReadAsync(name, cancel), runs));
+        string said;
+        try { said = (await dns.CheckAsync(cancel)).Sentence; }
+        catch (Exception error) when (!cancel.IsCancellationRequested) { said = error.Message; } // names that cannot be read are part of the answer
+        return TypedResults.Json(new RecoveryStatus
+        {
+            Enabled = rules.Enabled,
+            AutoFailover = rules.AutoFailover,
+            Mode = policy.Current.Mode.ToString().ToLowerInvariant(),
+            Freeze = policy.Freeze is { } freeze ? $"{freeze.Reason} (until {freeze.Until:u}, by {freeze.By})" : null,
+            RpoSeconds = rules.Rpo.TotalSeconds,
+            RtoSeconds = rules.Rto.TotalSeconds,
+            Databases = databases,
+            Dns = said,
+        }, RecoveryJson.Default.RecoveryStatus);
+    }
+
+    private static DatabaseStatus Status(FailoverFacts facts, IReadOnlyList<Client.Runbooks.RunRecord> runs)
+    {
+        var best = facts.Regions.Where(r => r.AgentReachable && r.KnownLag is not null && facts.Record?.Candidates.Contains(r.Code) == true && r.Reading?.State == DatabaseState.Standby).MinBy(r => r.KnownLag);
+        var last = runs.FirstOrDefault(r => r.Runbook == FailoverRunbook.Name && r.Inputs.GetValueOrDefault("database", "main") == facts.Database && r.FinishedAt is not null);
+        return new DatabaseStatus
+        {
+            Name = facts.Database,
+            Primary = facts.Record?.Primary,
+            Epoch = facts.Record?.Epoch,
+            State = facts.Record?.State,
+            Run = facts.Record is { State: not EpochState.Open } record ? record.Run : null,
+            RpoNowSeconds = best?.KnownLag?.TotalSeconds,
+            RpoNowBytes = best?.KnownLagBytes,
+            Regions = [.. facts.Regions.Where(r => r.HasDatabase).Select(Copy)],
+            LastFailover = last is null ? null : new LastFailover
+            {
+                Run = last.Id,
+                State = RunDriver.Word(last.State),
+                At = last.StartedAt,
+                To = last.Inputs.GetValueOrDefault("target"),
+                OutageMs = last.OutageMs,
+                Lost = last.Lost,
+            },
+        };
+    }
+
+    private static CopyStatus Copy(FailoverRegion region) => new()
+    {
+        Code = region.Code,
+        State = region.AgentReachable ? region.Reading?.State ?? DatabaseState.Unknown : DatabaseState.Unknown,
+        Detail = region.AgentReachable ? region.Reading?.Detail : "its agent cannot be reached",
+        LagSeconds = region.KnownLag?.TotalSeconds,
+        LagBytes = region.KnownLagBytes,
+        Streaming = region is { AgentReachable: true, Reading.Streaming: true },
+        Following = region.Reading?.Following,
+        Timeline = region.Reading?.Timeline,
+        Epoch = region.Reading?.MarkerEpoch,
+        Lsn = (region.Reading?.Written ?? (region.Reading is { } reading ? FailoverPlanner.Held(reading) : null))?.ToString(),
+        ReportAgeSeconds = region.ReportAge?.TotalSeconds,
+        Effects = region.Reading?.Effects,
+    };
+}

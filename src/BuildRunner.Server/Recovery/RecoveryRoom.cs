@@ -1,0 +1,53 @@
+using BuildRunner.Server.Recovery.Dns;
+using BuildRunner.Server.Recovery.Failover;
+using BuildRunner.Server.Runbooks;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Routing;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+
+namespace BuildRunner.Server.Recovery;
+
+/// <summary>The room's door: failover, and the names that follow the gateways and the primary.</summary>
+public static class RecoveryRoom
+{
+    public static IServiceCollection AddRecovery(this IServiceCollection services)
+    {
+        services.AddSingleton<LagWatch>();
+        services.AddSingleton<IPowerDriver, PolicyPowerDriver>();
+        services.AddSingleton<FailoverReader>();
+        services.AddRunbook<FailoverSource>();
+        services.AddRunbookAction<CloseAction>();
+        services.AddRunbookAction<HoldAction>();
+        services.AddRunbookAction<FenceAction>();
+        services.AddRunbookAction<SelectAction>();
+        services.AddRunbookAction<MoveAction>();
+        services.AddRunbookAction<PromoteAction>();
+        services.AddRunbookAction<OpenAction>();
+        services.AddRunbookAction<DnsAction>();
+        services.AddRunbookAction<WarmAction>();
+        services.AddRunbookAction<VerifyAction>();
+        services.AddRunbookAction<ResumeAction>();
+        services.AddRunbookAction<SettleDnsAction>();
+        services.AddRunbookAction<SettleFollowersAction>();
+
+        services.AddSingleton<DnsRecords>();
+        services.AddSingleton<EmbeddedDns>();
+        services.AddSingleton<IDnsDriver>(provider => provider.GetRequiredService<EmbeddedDns>());
+        services.AddSingleton<IDnsDriver, FileDns>();
+        services.AddSingleton<DnsLoop>();
+        services.AddSingleton<IHostedService>(provider => provider.GetRequiredService<EmbeddedDns>());
+        services.AddSingleton<IHostedService>(provider => provider.GetRequiredService<DnsLoop>());
+        services.AddHostedService<RunReportLoop>();
+        return services;
+    }
+
+    public static IEndpointRouteBuilder MapRecovery(this IEndpointRouteBuilder routes)
+    {
+        // The watch hears reports from the start, not from the first failover on.
+        _ = routes.ServiceProvider.GetRequiredService<LagWatch>();
+        routes.MapGet("/v1/dr/status", RecoveryEndpoints.StatusAsync).RequireAuthorization("viewer");
+        return routes;
+    }
+}
