@@ -44,6 +44,9 @@ public sealed record MultiRegionRules
     public TimeSpan StickyAffinity { get; init; } = TimeSpan.FromMinutes(30);
     public IReadOnlyList<string> TrustedProxies { get; init; } = [];
     public TimeSpan ReadLagMax { get; init; } = TimeSpan.FromSeconds(5);
+
+    /// <summary>How long and how many writes wait at a gateway while a run moves the primary.</summary>
+    public HoldRules Hold { get; init; } = new();
 }
 
 /// <summary>`multiregion_performance_dr.disaster_recovery` and the section `recovery`.</summary>
@@ -64,6 +67,15 @@ public sealed record RecoveryRules
     /// <summary>`lease` needs automatic failover; default `confirm`.</summary>
     public FencingMode Fencing { get; init; } = FencingMode.Confirm;
     public TimeSpan LeaseTtl { get; init; } = TimeSpan.FromSeconds(10);
+
+    /// <summary>How long a grant lets its holder acknowledge, by the holder's clock; null: the ttl less 2 s.</summary>
+    public TimeSpan? LeaseHold { get; init; }
+
+    /// <summary>From the holder's deadline to the last answer it can possibly give.</summary>
+    public TimeSpan LeaseKill { get; init; } = TimeSpan.FromSeconds(1.5);
+
+    /// <summary>Largest rate error between two clocks, as a fraction.</summary>
+    public double ClockRateError { get; init; } = 0.001;
 
     /// <summary>Driver that can prove a region powered off: `none`, `supervisor` (br dev), `exec`.</summary>
     public string PowerDriver { get; init; } = "none";

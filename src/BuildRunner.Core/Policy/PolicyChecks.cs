@@ -1,0 +1,204 @@
+using BuildRunner.Core.Regions;
+
+namespace BuildRunner.Core.Policy;
+
+/// <summary>What must hold between values; each error stands where the value was set, be it a line or a variable.</summary>
+internal static class PolicyChecks
+{
+    private const string Multi = "multiregion_performance_dr.multiregion";
+    private const string DefaultRegion = Multi + ".default_region";
+    private const string AllowedRegions = Multi + ".allowed_regions";
+
+    /// <summary>Fills in values that follow from others.</summary>
+    public static PolicyDocument Settle(PolicyDocument document, PolicyReading reading) =>
+        reading.IsSet("recovery.fencing") && !(document.Recovery.Fencing == FencingMode.Lease && !document.Recovery.AutoFailover && reading.SourceOf("recovery.auto_failover").IsVariable)
+            ? document
+            : document with { Recovery = document.Recovery with { Fencing = document.Recovery.AutoFailover ? FencingMode.Lease : FencingMode.Confirm } };
+
+    public static void Check(PolicyDocument document, PolicyReading reading)
+    {
+        CheckRegions(document, reading);
+        CheckServices(document, reading);
+        CheckRecovery(document, reading);
+        CheckScaling(document, reading);
+        CheckBudgets(document, reading);
+        CheckAlerts(document, reading);
+        CheckRest(document, reading);
+    }
+
+    private static void CheckRegions(PolicyDocument document, PolicyReading reading)
+    {
+        var multi = document.MultiRegion;
+        var known = document.Regions.Select(r => r.Code).ToList();
+        var listed = reading.IsPlaced("regions");
+        if (listed && known.Count == 0)
+            reading.Wrong(reading.At("regions"), "regions", "There is no region.", "Write at least one, with role, endpoint, latitude and longitude.");
+        if (listed)
+        {
+            for (var i = 0; i < multi.AllowedRegions.Count; i++)
+                Refer(reading, $"{AllowedRegions}[{i}]", multi.AllowedRegions[i], known, "regions");
+            if (known.Count > 0 && reading.IsSet(DefaultRegion))
+                Refer(reading, DefaultRegion, multi.DefaultRegion, known, "regions");
+            else if (known.Count > 0 && !reading.IsPlaced(DefaultRegion) && !known.Contains(multi.DefaultRegion))
+                reading.Wrong(reading.At("regions"), DefaultRegion, $"`default_region` is not written, and its default, {multi.DefaultRegion}, is not among `regions`.", $"Write `default_region: {known[0]}`.");
+            if (document.Regions.FirstOrDefault(r => r.Code == multi.DefaultRegion) is { Role: RegionRole.Edge })
+                reading.Wrong(reading.At(DefaultRegion), DefaultRegion, $"{multi.DefaultRegion} is an edge: it runs no service.", "Name a region that does.");
+        }
+        if (multi.AllowedRegions.Count > 0 && (!listed || known.Contains(multi.DefaultRegion)))
+            Allow(reading, DefaultRegion, multi.DefaultRegion, multi);
+        CheckRoles(document, reading);
+        foreach (var region in document.Regions)
+        {
+            if (region is { Role: RegionRole.Edge, DatabaseHost: not null })
+                reading.Wrong(reading.At($"regions.{region.Code}.database_host"), $"regions.{region.Code}.database_host", "An edge has no database.", "Remove the key, or give the region another role.");
+        }
+    }
+
+    private static void CheckRoles(PolicyDocument document, PolicyReading reading)
+    {
+        var primaries = document.Regions.Where(r => r.Role == RegionRole.Primary).ToList();
+        if (primaries is [var first, var second, ..])
+        {
+            var at = $"regions.{second.Code}.role";
+            reading.Wrong(reading.At(at), at, $"{first.Code} (line {reading.At($"regions.{first.Code}.role").Line}) is the primary already.", "Write standby or replica: one region takes writes.");
+        }
+        if (primaries.Count == 0 && document.Regions.Count > 0 && document.Regions.All(r => reading.IsSet($"regions.{r.Code}.role")) && document.Regions.Any(r => r.DatabaseHost is not null))
+            reading.Wrong(reading.At("regions"), "regions", "No region with a database is the primary.", "Write `role: primary` for the one that takes writes at first.");
+    }
+
+    private static void CheckServices(PolicyDocument document, PolicyReading reading)
+    {
+        var databases = document.Databases.Select(d => d.Name).ToList();
+        foreach (var service in document.Services)
+        {
+            var path = $"services.{service.Name}";
+            if (service.Database is { } database)
+                Refer(reading, $"{path}.database", database, databases, "databases");
+            for (var i = 0; i < service.Regions.Count; i++)
+                ReferAndAllow(document, reading, $"{path}.regions[{i}]", service.Regions[i]);
+            foreach (var region in service.Endpoints.Keys)
+                ReferAndAllow(document, reading, $"{path}.endpoints.{region}", region);
+            for (var i = 0; i < service.Routes.Count; i++)
+            {
+                for (var j = 0; j < service.Routes[i].StayIn.Count; j++)
+                    ReferAndAllow(document, reading, $"{path}.routes[{i}].stay_in[{j}]", service.Routes[i].StayIn[j]);
+            }
+            foreach (var (name, value) in service.Environment)
+            {
+                if (Secrets.Wrong(name, value, isSecret: false) is { } secret)
+                    reading.Wrong(reading.At($"{path}.environment.{name}"), $"{path}.environment.{name}", secret, Secrets.Fix(service.Name, name));
+            }
+            if (service is { Command.Count: > 0, PortFrom: 0 } && !reading.IsPlaced($"{path}.port_from"))
+                reading.Wrong(reading.At(path), $"{path}.port_from", "A service with a command needs `port_from`.", "Write the first port that its instances listen on.");
+        }
+        CheckPorts(document, reading);
+    }
+
+    /// <summary>Services of one host must not meet on a port, at their largest.</summary>
+    private static void CheckPorts(PolicyDocument document, PolicyReading reading)
+    {
+        var ranges = document.Services.Where(s => s.PortFrom > 0)
+            .Select(s => (s.Name, From: s.PortFrom, To: s.PortFrom + Math.Max(1, Math.Max(s.Instances, document.Autoscaling.FirstOrDefault(a => a.Service == s.Name)?.InstancesMax ?? 0)) - 1))
+            .OrderBy(r => r.From).ToList();
+        for (var i = 0; i < ranges.Count; i++)
+        {
+            var at = $"services.{ranges[i].Name}.port_from";
+            if (ranges[i].To > 65535)
+                reading.Wrong(reading.At(at), at, $"{ranges[i].Name} would need ports up to {ranges[i].To}.", "Ports end at 65535: begin lower.");
+            if (i > 0 && ranges[i].From <= ranges[i - 1].To)
+                reading.Wrong(reading.At(at), at, $"{ranges[i - 1].Name} takes ports {ranges[i - 1].From} to {ranges[i - 1].To} when it is largest.", $"Begin {ranges[i].Name} at {ranges[i - 1].To + 1} or later.");
+        }
+    }
+
+    private static void CheckRecovery(PolicyDocument document, PolicyReading reading)
+    {
+        var recovery = document.Recovery;
+        if (recovery.AutoFailover && recovery.Fencing == FencingMode.Confirm)
+            reading.Wrong(reading.At("recovery.fencing"), "recovery.fencing", $"Automatic failover ({reading.SourceOf("recovery.auto_failover").Source}) needs `lease`: nobody is there to confirm.", "Write `fencing: lease`, or remove the key.");
+        if (!recovery.AutoFailover && recovery.Fencing == FencingMode.Lease)
+            reading.Wrong(reading.At("recovery.fencing"), "recovery.fencing", "`lease` needs automatic failover: without it a lost server would only stop the primary.", "Write `fencing: confirm`, or `auto_failover: true`.");
+        if (recovery.AutoFailover && document.Regions.Count > 0 && !document.Regions.Any(r => r is { Role: RegionRole.Standby, DatabaseHost: not null }))
+            reading.Wrong(reading.At("recovery.auto_failover"), "recovery.auto_failover", "Automatic failover needs a standby with a database, and there is none.", "Give a region `role: standby` and `database_host`, or switch it off.");
+        if (!recovery.LeaseIsSafe())
+        {
+            var at = reading.IsSet("recovery.lease_hold") ? "recovery.lease_hold" : reading.IsSet("recovery.lease_kill") ? "recovery.lease_kill" : reading.IsSet("recovery.lease_ttl") ? "recovery.lease_ttl" : "recovery.clock_rate_error";
+            reading.Wrong(reading.At(at), at,
+                $"The lease is not safe: (hold {Units.Write(recovery.Hold())} + kill {Units.Write(recovery.LeaseKill)}) × (1 + ρ) must be at most ttl {Units.Write(recovery.LeaseTtl)} × (1 − ρ), ρ = {Units.Plain((decimal)recovery.ClockRateError * 100)}%.",
+                $"Write `lease_hold` of at most {Units.Write(recovery.HoldMax())}, or a longer `lease_ttl`.");
+        }
+        else if (recovery.Hold() <= recovery.LeaseTtl / 5)
+        {
+            var at = reading.IsSet("recovery.lease_hold") ? "recovery.lease_hold" : "recovery.lease_ttl";
+            reading.Wrong(reading.At(at), at, $"A hold of {Units.Write(recovery.Hold())} leaves no time for two renewals, {Units.Write(recovery.LeaseTtl / 10)} apart.", "Write `lease_ttl` of 3s or more, and `lease_hold` more than a fifth of it.");
+        }
+        if (recovery is { PowerDriver: "exec", PowerCommand.Count: 0 })
+            reading.Wrong(reading.At("recovery.power_driver"), "recovery.power_command", "`power_driver: exec` needs a command.", "Write `power_command: /path/to/command {region}`.");
+    }
+
+    private static void CheckScaling(PolicyDocument document, PolicyReading reading)
+    {
+        foreach (var scaling in document.Autoscaling)
+        {
+            var min = $"autoscaling.{scaling.Service}.min_instances";
+            var max = $"autoscaling.{scaling.Service}.max_instances";
+            if (scaling.InstancesMin > scaling.InstancesMax)
+            {
+                var at = reading.IsSet(max) ? max : min;
+                reading.Wrong(reading.At(at), at, $"`min_instances` {scaling.InstancesMin} ({reading.SourceOf(min).Source}) is more than `max_instances` {scaling.InstancesMax} ({reading.SourceOf(max).Source}).", "Raise the one or lower the other.");
+            }
+        }
+    }
+
+    private static void CheckBudgets(PolicyDocument document, PolicyReading reading)
+    {
+        foreach (var budget in document.Performance.Budgets)
+        {
+            var path = $"performance_budgets.{budget.Service}";
+            if (budget.P50 > budget.P95)
+                reading.Wrong(reading.At($"{path}.p50"), $"{path}.p50", $"p50 {Units.Write(budget.P50.Value)} is more than p95 {Units.Write(budget.P95.Value)}.", "Percentiles only grow.");
+            if (budget.P95 > budget.P99)
+                reading.Wrong(reading.At($"{path}.p95"), $"{path}.p95", $"p95 {Units.Write(budget.P95.Value)} is more than p99 {Units.Write(budget.P99.Value)}.", "Percentiles only grow.");
+        }
+    }
+
+    private static void CheckAlerts(PolicyDocument document, PolicyReading reading)
+    {
+        var known = reading.IsPlaced("channels") ? [.. document.Channels.Select(c => c.Name)] : ChannelsKey.TypeNames;
+        foreach (var alert in document.Alerts)
+        {
+            for (var i = 0; i < alert.Channels.Count; i++)
+                Refer(reading, $"alerts.{alert.Name}.channels[{i}]", alert.Channels[i], known, "channels");
+        }
+    }
+
+    private static void CheckRest(PolicyDocument document, PolicyReading reading)
+    {
+        if (document.Health.Timeout > document.Health.Interval)
+            reading.Wrong(reading.At("health.timeout"), "health.timeout", $"A check of {Units.Write(document.Health.Timeout)} does not fit into an interval of {Units.Write(document.Health.Interval)}.", "Make the timeout at most the interval.");
+        if (document.Dns is { Driver: not "none", Name.Length: 0 })
+            reading.Wrong(reading.At("dns.driver"), "dns.name", $"`driver: {document.Dns.Driver}` needs a name.", "Write `name:` with the name that users resolve.");
+        if (document.Dns is { Driver: "file", File: null })
+            reading.Wrong(reading.At("dns.driver"), "dns.file", "`driver: file` needs a file.", "Write `file:` with the path of the zone file.");
+    }
+
+    private static void ReferAndAllow(PolicyDocument document, PolicyReading reading, string path, string region)
+    {
+        var known = document.Regions.Select(r => r.Code).ToList();
+        if (!reading.IsPlaced("regions") || Refer(reading, path, region, known, "regions"))
+            Allow(reading, path, region, document.MultiRegion);
+    }
+
+    private static bool Refer(PolicyReading reading, string path, string name, IReadOnlyCollection<string> known, string section)
+    {
+        if (known.Contains(name))
+            return true;
+        reading.Wrong(reading.At(path), path, $"'{PolicyReading.Quote(name)}' is not among `{section}`.", Nearest.Fix(name, known));
+        return false;
+    }
+
+    private static void Allow(PolicyReading reading, string path, string region, MultiRegionRules multi)
+    {
+        if (multi.AllowedRegions.Count > 0 && !multi.AllowedRegions.Contains(region))
+            reading.Wrong(reading.At(path), path, $"{region} is not among `allowed_regions` ({reading.At(AllowedRegions).Source}).", $"Allow it there, or write one of {string.Join(", ", multi.AllowedRegions)}.");
+    }
+}
