@@ -4,6 +4,7 @@ using BuildRunner.Client.Hosting;
 using BuildRunner.Server.Access;
 using BuildRunner.Server.Events;
 using BuildRunner.Server.Hosting;
+using BuildRunner.Server.Policy;
 using BuildRunner.Server.Storage;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
@@ -69,6 +70,7 @@ internal static class ServerRole
         using (var logs = LoggerFactory.Create(factory => factory.AddProvider(new Borrowed(log))))
             services.AddStorage(options.DataFolder, logs);
         services.AddEvents();
+        services.AddPolicy(PolicyOptions.FromEnvironment(options.PolicyFile));
         services.AddAccess(new AccessOptions { DataFolder = options.DataFolder, SeedTokens = options.SeedTokens, Hosts = HostsOf(options.Listen) });
         services.AddHosting(options.DataFolder, Network.FromEnvironment());
 
@@ -78,6 +80,7 @@ internal static class ServerRole
         app.MapHosting();
         app.MapEvents();
         app.MapAccess();
+        app.MapPolicy();
         return app;
     }
 
@@ -96,6 +99,7 @@ internal static class ServerRole
             return ExitCode.Fine;
         }
         catch (StoreException error) { throw new CliException(ExitCode.Failed, error.Message); }
+        catch (PolicyRefusedException error) { throw new CliException(ExitCode.Usage, error.Message); }
         catch (AccessException error) { throw new CliException(ExitCode.Usage, error.Message); }
         catch (IOException error) when (error.InnerException is Microsoft.AspNetCore.Connections.AddressInUseException)
         {

@@ -32,12 +32,24 @@ public sealed record PolicyView
     public required DateTimeOffset AppliedAt { get; init; }
     public required string Mode { get; init; }
 
+    /// <summary>The policy with every default, as YAML.</summary>
+    public required string Effective { get; init; }
+
     /// <summary>Every effective value and where it came from: `policy.yml:12`, `env:DEFAULT_REGION`, `default`.</summary>
     public required IReadOnlyList<PolicyValueView> Values { get; init; }
 
     /// <summary>The last change that was refused, until a good one came; null: none.</summary>
     public RejectedView? Rejected { get; init; }
     public FreezeView? Freeze { get; init; }
+}
+
+/// <summary>What a file means, without a server: `br config show --file F --output json`.</summary>
+public sealed record PolicyEffective
+{
+    public int SchemaVersion { get; init; } = 1;
+    public required string File { get; init; }
+    public required string Effective { get; init; }
+    public required IReadOnlyList<PolicyValueView> Values { get; init; }
 }
 
 public sealed record PolicyValueView(string Path, string Value, string Source);
@@ -80,6 +92,7 @@ public sealed record FreezeView
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower)]
 [JsonSerializable(typeof(PolicyView))]
+[JsonSerializable(typeof(PolicyEffective))]
 [JsonSerializable(typeof(PolicyChange))]
 [JsonSerializable(typeof(PolicyVerdict))]
 [JsonSerializable(typeof(FreezeOrder))]

@@ -76,6 +76,7 @@ public static class PolicyRoom
             AppliedBy = now.Record.By,
             AppliedAt = now.Record.At,
             Mode = now.Document.Mode == PolicyMode.Observe ? "observe" : "act",
+            Effective = PolicyBinder.Render(now.Document),
             Values = [.. now.Values.Select(v => new PolicyValueView(v.Path, v.Value, v.Source))],
             Rejected = source.Rejected,
             Freeze = source.Freeze is { } freeze ? View(freeze) : null,

@@ -12,7 +12,7 @@ namespace BuildRunner.Server.Policy;
 /// The applied policy is a record in the store. The server's file is an input to it: looked at again and again, taken up when it changed and is
 /// good; when it is bad it is remembered as refused, and what was in force stays.
 /// </summary>
-internal sealed partial class PolicySource(IStore store, IEventLog events, PolicyOptions options, TimeProvider time, ILogger<PolicySource> logger) : IPolicySource
+internal sealed partial class PolicySource(IStore store, IEventLog events, PolicyOptions options, TimeProvider time, ILogger<PolicySource> logger) : IPolicySource, IDisposable
 {
     /// <summary>A file that is being written is left alone until it has been the same for so long.</summary>
     private static readonly TimeSpan Settled = TimeSpan.FromMilliseconds(400);
@@ -37,6 +37,8 @@ internal sealed partial class PolicySource(IStore store, IEventLog events, Polic
 
     /// <summary>The last change that was refused; null once a good one came.</summary>
     public RejectedView? Rejected { get; private set; }
+
+    public void Dispose() => _turn.Dispose();
 
     public IDisposable OnChange(Action changed)
     {

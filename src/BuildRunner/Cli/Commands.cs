@@ -10,6 +10,8 @@ internal static class Commands
         yield return StatusCommand.Build();
         yield return RegionsCommands.Build();
         yield return EventsCommands.Build();
+        yield return ConfigCommands.Build();
+        yield return FreezeCommands.Build();
         yield return TokenCommands.Build();
         yield return ServerCommands.Build();
         yield return DevCommands.Build();

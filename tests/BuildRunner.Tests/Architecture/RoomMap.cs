@@ -20,7 +20,8 @@ internal static class RoomMap
         [
             ["Storage"],
             ["Events"],
-            ["Hosting", "Access", "Policy"],
+            ["Hosting"], // its own row: loops (ReconcileLoop) and problem answers are for every room below
+            ["Access", "Policy"],
             ["Runbooks"],
             ["Databases"],
             ["Regions"],
