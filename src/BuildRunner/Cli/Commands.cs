@@ -9,6 +9,8 @@ internal static class Commands
     {
         yield return StatusCommand.Build();
         yield return RegionsCommands.Build();
+        yield return RecoveryCommands.Build();
+        yield return RunbookCommands.Build();
         yield return EventsCommands.Build();
         yield return ConfigCommands.Build();
         yield return FreezeCommands.Build();

@@ -1,0 +1,122 @@
+using System.CommandLine;
+using BuildRunner.Client.Recovery;
+using BuildRunner.Client.Runbooks;
+using BuildRunner.Core.Recovery;
+using Spectre.Console;
+
+namespace BuildRunner.Cli;
+
+/// <summary>`br dr …`: who is primary, and moving it.</summary>
+internal static class RecoveryCommands
+{
+    private static readonly Option<string?> Target = new("--target") { Description = "Region that becomes the primary (default: the best copy)", HelpName = "region" };
+    private static readonly Option<string?> Reason = new("--reason") { Description = "Why; kept with the run. Required except in a dry run", HelpName = "text" };
+    private static readonly Option<bool> DryRun = new("--dry-run") { Description = "Print the plan and what stands against it; change nothing" };
+    private static readonly Option<bool> AcceptDataLoss = new("--accept-data-loss") { Description = "Go ahead over recovery.loss_max, or when the loss is not known" };
+    private static readonly Option<string?> AssumeFenced = new("--assume-fenced") { Description = "You know that the old primary is off, and how; audited", HelpName = "how you know" };
+    private static readonly Option<string?> Database = new("--database") { Description = "Database to move (default: main)", HelpName = "name" };
+    private static readonly Option<bool> Yes = new("--yes", "-y") { Description = "Do not ask" };
+
+    public static Command Build() => new("dr", "Disaster recovery: who is primary, and moving it to another region (room Recovery)")
+    {
+        Status(),
+        Failover(),
+    };
+
+    private static Command Status() => new Command("status", "Primary, lag, what a failover would lose now, and the last one").Does(async context =>
+    {
+        var status = await new RecoveryClient(context.Api()).StatusAsync(context.Cancel);
+        context.Print(status, RecoveryJson.Default.RecoveryStatus, Table);
+        return ExitCode.Fine;
+    });
+
+    private static Command Failover() => new Command("failover", "Make another region the primary, after proof that the old one is silent")
+    {
+        Target, Reason, DryRun, AcceptDataLoss, AssumeFenced, Database, Yes,
+    }.Does(async context =>
+    {
+        var dryRun = context.Parse.GetValue(DryRun);
+        if (!dryRun && string.IsNullOrWhiteSpace(context.Parse.GetValue(Reason)))
+            throw new CliException(ExitCode.Usage, "A failover needs a reason: --reason \"…\". (A dry run does not: --dry-run.)");
+        var api = context.Api();
+        var rto = TimeSpan.FromSeconds((await new RecoveryClient(api).StatusAsync(context.Cancel)).RtoSeconds); // also tells at once whether a server is there
+        var progress = new RunProgress(context, new RunbooksClient(api));
+        if (!dryRun)
+            context.Talk.WriteLine($"Failing over at {api.Server}.");
+        var answer = await progress.StartAsync(new RunRequest { Runbook = FailoverRunbook.Name, Inputs = Inputs(context), Reason = context.Parse.GetValue(Reason), DryRun = dryRun });
+        if (answer.Plan is { } plan)
+        {
+            var planned = new FailoverResult { Success = plan.Ready, DurationMinutes = plan.ExpectedMs / 60_000, RtoAchieved = plan.Ready && plan.ExpectedMs <= rto.TotalMilliseconds, Plan = plan };
+            context.Print(planned, RecoveryJson.Default.FailoverResult, (console, _) => RunTables.Plan(console, plan));
+            return plan.Ready ? ExitCode.Fine : ExitCode.Refused;
+        }
+        return Ended(context, await progress.FollowAsync(answer.Run!.Id));
+    });
+
+    private static ExitCode Ended(CliContext context, RunRecord run)
+    {
+        var report = run.Report is { } data ? System.Text.Json.JsonSerializer.Deserialize(data, RecoveryJson.Default.FailoverReport) : null;
+        var result = new FailoverResult
+        {
+            Success = report?.Success ?? false,
+            DurationMinutes = (run.DurationMs ?? 0) / 60_000,
+            RtoAchieved = report?.RtoAchieved ?? false,
+            Run = run,
+        };
+        context.Print(result, RecoveryJson.Default.FailoverResult, (console, _) =>
+        {
+            RunTables.Run(console, run);
+            if (report?.Proof is { } proof)
+                console.MarkupLine(Markup.Escape($"Proof ({System.Text.Json.JsonNamingPolicy.SnakeCaseLower.ConvertName(proof.Kind.ToString())}): {proof.Evidence}"));
+            foreach (var warning in report?.Warnings ?? [])
+                console.MarkupLine($"[yellow]·[/] {Markup.Escape(warning)}");
+            if (result.Success && report is { } done)
+                console.MarkupLine($"[green]{Markup.Escape(done.To ?? "")} is the primary.[/] Traffic was back after {RunTables.Time(done.RtoMs ?? 0)}; the objective is {RunTables.Time(done.RtoObjectiveMs)}: {(done.RtoAchieved ? "achieved" : "missed")}.");
+        });
+        return result.Success ? ExitCode.Fine : RunTables.CodeOf(run.State) is ExitCode.Fine ? ExitCode.Failed : RunTables.CodeOf(run.State);
+    }
+
+    private static Dictionary<string, string> Inputs(CliContext context)
+    {
+        var inputs = new Dictionary<string, string>();
+        if (context.Parse.GetValue(Target) is { } target)
+            inputs["target"] = target;
+        if (context.Parse.GetValue(AcceptDataLoss))
+            inputs["accept_data_loss"] = "true";
+        if (context.Parse.GetValue(AssumeFenced) is { } why)
+            inputs["assume_fenced"] = why;
+        if (context.Parse.GetValue(Database) is { } database)
+            inputs["database"] = database;
+        return inputs;
+    }
+
+    private static void Table(IAnsiConsole console, RecoveryStatus status)
+    {
+        foreach (var database in status.Databases)
+        {
+            console.MarkupLine(database.Primary is { } primary
+                ? $"[bold]{Markup.Escape(database.Name)}[/]: {Markup.Escape(primary)} is the primary, epoch {database.Epoch} {database.State?.ToString().ToLowerInvariant()}{(database.Run is { } run ? $" by {Markup.Escape(run)}" : "")}."
+                : $"[bold]{Markup.Escape(database.Name)}[/]: no primary yet.");
+            var table = new Table().Border(TableBorder.None).AddColumns("region", "state", "behind", "", "position", "");
+            foreach (var region in database.Regions)
+            {
+                table.AddRow(
+                    Markup.Escape(region.Code), region.State.ToString().ToLowerInvariant(),
+                    region.Code == database.Primary ? "" : region.LagSeconds is { } lag ? string.Create(CultureInfo.InvariantCulture, $"{lag:0.0} s") : "[grey]unknown[/]",
+                    region.LagBytes is { } bytes && region.Code != database.Primary ? $"{bytes} B" : "", Markup.Escape(region.Lsn ?? ""), $"[grey]{Markup.Escape(region.Detail ?? "")}[/]");
+            }
+            console.Write(table);
+            console.MarkupLine($"A failover now would lose {(database.RpoNowSeconds is { } rpo ? string.Create(CultureInfo.InvariantCulture, $"at most {rpo:0.0} s of writes") : "an unknown amount")} (objective {RunTables.Time(status.RpoSeconds * 1000)}).");
+            if (database.LastFailover is { } last)
+                console.MarkupLine(Markup.Escape($"Last failover: {last.Run} {last.State}, to {last.To}{(last.OutageMs is { } ms ? $", writes away {RunTables.Time(ms)}" : "")}. {(last.Lost is { } lost ? RunTables.Lost(lost) : "")}"));
+            else
+                console.MarkupLine("[grey]No failover yet.[/]");
+        }
+        if (!status.Enabled)
+            console.MarkupLine("[yellow]DR_ENABLED is false: no backup, drill or run is started.[/]");
+        if (status.Mode == "observe")
+            console.MarkupLine("[yellow]mode: observe: nothing is touched.[/]");
+        if (status.Freeze is { } freeze)
+            console.MarkupLine($"[yellow]Frozen: {Markup.Escape(freeze)}[/]");
+    }
+}
