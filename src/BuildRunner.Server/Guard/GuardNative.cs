@@ -1,0 +1,90 @@
+using System.Runtime.InteropServices;
+
+namespace BuildRunner.Server.Guard;
+
+/// <summary>The calls of the C library that the guard needs.</summary>
+internal static partial class GuardNative
+{
+    public const int SigInt = 2;
+    public const int SigQuit = 3;
+    public const int SigKill = 9;
+
+    private const int WriteOnlyCreateAppend = 0x1 | 0x40 | 0x400;
+    private const int ReadOnlyDirectory = 0x10000;
+    private const int ClockBootTime = 7;
+
+    [LibraryImport("libc", EntryPoint = "kill", SetLastError = true)]
+    public static partial int Kill(int pid, int signal);
+
+    [LibraryImport("libc", EntryPoint = "setsid", SetLastError = true)]
+    public static partial int NewSession();
+
+    [LibraryImport("libc", EntryPoint = "geteuid")]
+    public static partial uint UserId();
+
+    [LibraryImport("libc", EntryPoint = "open", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int Open(string path, int flags, int mode);
+
+    [LibraryImport("libc", EntryPoint = "dup2", SetLastError = true)]
+    private static partial int Dup2(int from, int to);
+
+    [LibraryImport("libc", EntryPoint = "close", SetLastError = true)]
+    private static partial int Close(int file);
+
+    [LibraryImport("libc", EntryPoint = "fsync", SetLastError = true)]
+    private static partial int Fsync(int file);
+
+    [LibraryImport("libc", EntryPoint = "ftruncate", SetLastError = true)]
+    private static partial int Truncate(int file, long length);
+
+    [LibraryImport("libc", EntryPoint = "clock_gettime")]
+    private static partial int GetTime(int clock, out Timespec time);
+
+    private struct Timespec
+    {
+        public long Seconds;
+        public long Nanoseconds;
+    }
+
+    /// <summary>CLOCK_BOOTTIME: goes on while the machine is suspended, as a lease does.</summary>
+    public static long BootMilliseconds()
+    {
+        _ = GetTime(ClockBootTime, out var time);
+        return (time.Seconds * 1000) + (time.Nanoseconds / 1_000_000);
+    }
+
+    /// <summary>Standard output and error, ours and our children's, go to the end of a file; standard input to nothing.</summary>
+    public static void RedirectStandardStreams(string log)
+    {
+        var file = Open(log, WriteOnlyCreateAppend, 0x180); // 0600
+        var nothing = Open("/dev/null", 0, 0);
+        if (nothing >= 0)
+            _ = Dup2(nothing, 0);
+        if (file < 0)
+            return;
+        _ = Dup2(file, 1);
+        _ = Dup2(file, 2);
+        if (file > 2)
+            _ = Close(file);
+    }
+
+    public static void EmptyStandardError() => _ = Truncate(2, 0);
+
+    /// <summary>Writes a file whole and through to the disk, its name included: after this returns, a loss of power keeps it.</summary>
+    public static void WriteDurably(string path, ReadOnlySpan<byte> content)
+    {
+        var next = $"{path}.next";
+        using (var file = new FileStream(next, FileMode.Create, FileAccess.Write))
+        {
+            file.Write(content);
+            file.Flush(flushToDisk: true);
+        }
+        File.Move(next, path, overwrite: true);
+        var folder = Open(Path.GetDirectoryName(path)!, ReadOnlyDirectory, 0);
+        var kept = folder >= 0 && Fsync(folder) == 0;
+        if (folder >= 0)
+            _ = Close(folder);
+        if (!kept)
+            throw new IOException($"The folder of {path} cannot be written through to the disk.");
+    }
+}

@@ -1,0 +1,190 @@
+using System.Diagnostics;
+using System.Net.Sockets;
+using System.Runtime.InteropServices;
+using System.Text.Json;
+using BuildRunner.Core.Databases;
+
+namespace BuildRunner.Server.Guard;
+
+/// <summary>
+/// `br guard`: parent of one PostgreSQL. The main thread starts it, so that the parent-death signal lasts as long as the guard, and then
+/// blocks for life; other threads answer the agent, keep the deadline and hold the lifeline.
+/// </summary>
+public static class GuardProcess
+{
+    private const long LogBytesMax = 16 * 1024 * 1024;
+    private const int ConnectionsMax = 16;
+
+    /// <summary>Called on the process's main thread, before any await.</summary>
+    public static int Run(ReadOnlySpan<string> args)
+    {
+        if (GuardOptions.Parse(args) is not { } options)
+        {
+            Console.Error.WriteLine($"br: {GuardOptions.Usage}");
+            return 2;
+        }
+        if (!File.Exists(Path.Combine(options.Data, "PG_VERSION")) || !Directory.Exists(options.PermitFolder))
+        {
+            Console.Error.WriteLine($"br: no PostgreSQL data in {options.Data}, or no permit folder {options.PermitFolder}.");
+            return 2;
+        }
+        return options.Fence is { } epoch ? Fence(options, epoch) : Guard(options);
+    }
+
+    /// <summary>For a server whose guard is gone: the same stop and the same fence, without a parent's knowledge.</summary>
+    private static int Fence(GuardOptions options, long epoch)
+    {
+        var answer = new GuardStop(options).Stop(null, new GuardRequest { Do = "stop", Epoch = epoch, Run = options.Run });
+        Console.Out.WriteLine(JsonSerializer.Serialize(answer, GuardJson.Default.GuardAnswer));
+        return answer.Ok ? 0 : 1;
+    }
+
+    private static int Guard(GuardOptions options)
+    {
+        _ = GuardNative.NewSession(); // a Ctrl+C at a terminal is not for PostgreSQL
+        if (options.Log is { } log)
+            GuardNative.RedirectStandardStreams(log);
+
+        FileStream single;
+        try { single = new FileStream(options.Lock, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None); }
+        catch (IOException)
+        {
+            Console.Error.WriteLine($"br: another guard holds {options.Lock}.");
+            return 1;
+        }
+
+        using var held = single;
+        var lifeline = Environment.GetEnvironmentVariable("BR_LIFELINE") is { Length: > 0 } path ? Connect(path) : null;
+        using var postmaster = Process.Start(Command(options)) ?? throw new InvalidOperationException("setpriv did not start.");
+        var stop = new GuardStop(options);
+        var deadline = new GuardDeadline(() => stop.Stop(postmaster, new GuardRequest { Do = "stop" }));
+
+        using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, signal => End(signal, stop, postmaster));
+        using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, signal => signal.Cancel = true);
+        using var hangUp = PosixSignalRegistration.Create(PosixSignal.SIGHUP, signal => signal.Cancel = true);
+        if (lifeline is not null)
+            Background("lifeline", () => Hold(lifeline, stop, postmaster));
+        Background("socket", () => Listen(options, stop, postmaster, deadline));
+        using var tick = new Timer(_ => Trim(options.Log), null, TimeSpan.FromSeconds(30), TimeSpan.FromSeconds(30));
+
+        postmaster.WaitForExit();
+        stop.Stop(postmaster, new GuardRequest { Do = "stop" }); // waits for a stop under way; sweeps what a crashed postmaster left
+        if (File.Exists(options.Socket))
+            File.Delete(options.Socket);
+        return 0;
+    }
+
+    private static ProcessStartInfo Command(GuardOptions options)
+    {
+        var postgres = options.Binaries.Length > 0 ? Path.Combine(options.Binaries, "postgres") : "postgres";
+        var start = new ProcessStartInfo("setpriv") { UseShellExecute = false, WorkingDirectory = options.Data };
+        start.ArgumentList.Add("--pdeathsig");
+        start.ArgumentList.Add("QUIT");
+        if (GuardNative.UserId() == 0)
+        {
+            // The signal is set after the change of user, which would clear it.
+            start.ArgumentList.Add($"--reuid={options.User}");
+            start.ArgumentList.Add($"--regid={options.User}");
+            start.ArgumentList.Add("--init-groups");
+        }
+        foreach (var argument in (ReadOnlySpan<string>)["--", postgres, "-D", options.Data, "-c", $"port={options.Port}", "-c", $"listen_addresses={options.Host}", "-c", $"unix_socket_directories={options.PermitFolder}"])
+            start.ArgumentList.Add(argument);
+        return start;
+    }
+
+    private static void End(PosixSignalContext signal, GuardStop stop, Process postmaster)
+    {
+        signal.Cancel = true; // the main thread ends when PostgreSQL has
+        stop.Stop(postmaster, new GuardRequest { Do = "stop" });
+    }
+
+    private static Socket Connect(string path)
+    {
+        var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        try { socket.Connect(new UnixDomainSocketEndPoint(path)); }
+        catch (SocketException error)
+        {
+            Console.Error.WriteLine($"br: nobody holds the lifeline {path}: {error.Message}");
+            Environment.Exit(1);
+        }
+        return socket;
+    }
+
+    /// <summary>The other end is held by who must not be outlived; it closes with that process, however that ends.</summary>
+    private static void Hold(Socket lifeline, GuardStop stop, Process postmaster)
+    {
+        var buffer = new byte[16];
+        try
+        {
+            while (lifeline.Receive(buffer) > 0)
+            {
+            }
+        }
+        catch (SocketException) { } // as good as closed
+        stop.Stop(postmaster, new GuardRequest { Do = "stop" });
+    }
+
+    private static void Listen(GuardOptions options, GuardStop stop, Process postmaster, GuardDeadline deadline)
+    {
+        File.Delete(options.Socket);
+        using var listener = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        listener.Bind(new UnixDomainSocketEndPoint(options.Socket));
+        File.SetUnixFileMode(options.Socket, UnixFileMode.UserRead | UnixFileMode.UserWrite);
+        listener.Listen(ConnectionsMax);
+        using var places = new SemaphoreSlim(ConnectionsMax);
+        while (true)
+        {
+            places.Wait();
+            var connection = listener.Accept();
+            Background("connection", () =>
+            {
+                // A thread each: an agent that is frozen with its line open keeps nobody else from stopping PostgreSQL.
+                try { Serve(connection, stop, postmaster, deadline); }
+                catch (IOException) { } // the agent went away
+                finally { places.Release(); }
+            });
+        }
+    }
+
+    private static void Serve(Socket connection, GuardStop stop, Process postmaster, GuardDeadline deadline)
+    {
+        using var stream = new NetworkStream(connection, ownsSocket: true);
+        using var reader = new StreamReader(stream);
+        using var writer = new StreamWriter(stream) { AutoFlush = true };
+        while (reader.ReadLine() is { } line)
+        {
+            GuardAnswer answer;
+            try
+            {
+                var request = JsonSerializer.Deserialize(line, GuardJson.Default.GuardRequest);
+                answer = request switch
+                {
+                    { Do: "status" } => stop.Answer(postmaster) with { DeadlineMs = deadline.Milliseconds },
+                    { Do: "stop" } => stop.Stop(postmaster, request),
+                    { Do: "deadline", DeadlineMs: { } at } => stop.Answer(postmaster) with { DeadlineMs = deadline.Extend(at) },
+                    _ => stop.Answer(postmaster) with { Ok = false, Error = "status, stop or deadline is expected" },
+                };
+            }
+            catch (Exception error) when (error is JsonException or IOException or UnauthorizedAccessException)
+            {
+                answer = stop.Answer(postmaster) with { Ok = false, Error = error.Message };
+            }
+            writer.WriteLine(JsonSerializer.Serialize(answer, GuardJson.Default.GuardAnswer));
+        }
+    }
+
+    /// <summary>PostgreSQL's log is appended to; when it has grown large the older part moves aside once.</summary>
+    private static void Trim(string? log)
+    {
+        try
+        {
+            if (log is null || !File.Exists(log) || new FileInfo(log).Length < LogBytesMax)
+                return;
+            File.Copy(log, $"{log}.1", overwrite: true);
+            GuardNative.EmptyStandardError();
+        }
+        catch (IOException) { } // the next tick tries again
+    }
+
+    private static void Background(string name, ThreadStart work) => new Thread(work) { IsBackground = true, Name = name }.Start();
+}

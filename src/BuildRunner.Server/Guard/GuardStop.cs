@@ -1,0 +1,93 @@
+using System.Diagnostics;
+using System.Text.Json;
+using BuildRunner.Core.Databases;
+
+namespace BuildRunner.Server.Guard;
+
+/// <summary>Ends every process of the server and, when asked to fence, writes the fence before saying so.</summary>
+internal sealed class GuardStop(GuardOptions options)
+{
+    /// <summary>What an immediate stop may take before SIGKILL: a frozen postmaster ignores SIGQUIT while its sessions go on acknowledging.</summary>
+    private static readonly TimeSpan ImmediateMax = TimeSpan.FromMilliseconds(200);
+    private static readonly TimeSpan KillMax = TimeSpan.FromSeconds(5);
+    private readonly Lock _gate = new();
+    private readonly DataProcesses _processes = new(options.Data);
+
+    public GuardAnswer Stop(Process? postmaster, GuardRequest request)
+    {
+        lock (_gate)
+        {
+            var started = Stopwatch.GetTimestamp();
+            File.Delete(options.Permit);
+            var ended = postmaster is null || postmaster.HasExited;
+            var was = ended ? "was down" : "ended by the immediate stop";
+            if (!ended && request.Epoch is null && request.FastMs > 0)
+            {
+                _ = GuardNative.Kill(postmaster!.Id, GuardNative.SigInt);
+                ended = postmaster.WaitForExit(request.FastMs);
+            }
+            if (!ended)
+            {
+                _ = GuardNative.Kill(postmaster!.Id, GuardNative.SigQuit);
+                ended = postmaster.WaitForExit(ImmediateMax);
+                if (!ended)
+                    was = "did not end by the immediate stop";
+            }
+
+            var killed = new HashSet<int>();
+            var left = Sweep(killed);
+            var took = Stopwatch.GetElapsedTime(started).TotalMilliseconds;
+            var evidence = string.Create(CultureInfo.InvariantCulture,
+                $"the guard (process {Environment.ProcessId}) saw: postmaster {postmaster?.Id ?? 0} {was}, {killed.Count} processes killed, {left} left after {took:F0} ms");
+            if (left > 0)
+                return Answer(postmaster) with { Ok = false, Error = $"{left} processes of PostgreSQL are left in {options.Data}", Killed = killed.Count, Left = left };
+
+            var (fence, effect) = request.Epoch is { } epoch ? WriteFence(epoch, request.Run, evidence) : (null, false);
+            return Answer(postmaster) with { Killed = killed.Count, Left = left, Evidence = evidence, Fence = fence, Effect = effect };
+        }
+    }
+
+    public GuardAnswer Answer(Process? postmaster) => new()
+    {
+        Ok = true,
+        Guard = Environment.ProcessId,
+        Postmaster = postmaster?.Id ?? 0,
+        Running = postmaster is { HasExited: false },
+        Data = options.Data,
+    };
+
+    /// <summary>SIGKILL until two looks in a row find nobody: a fork may hide from one.</summary>
+    private int Sweep(HashSet<int> killed)
+    {
+        var started = Stopwatch.GetTimestamp();
+        for (var empty = 0; ;)
+        {
+            var running = _processes.Running();
+            running.RemoveAll(pid => killed.Contains(pid) && DataProcesses.IsKillPending(pid));
+            if (running.Count == 0 && ++empty == 2)
+                return 0;
+            if (running.Count > 0)
+            {
+                empty = 0;
+                if (Stopwatch.GetElapsedTime(started) > KillMax)
+                    return running.Count;
+                foreach (var pid in running)
+                {
+                    _ = GuardNative.Kill(pid, GuardNative.SigKill);
+                    killed.Add(pid);
+                }
+                Thread.Yield();
+            }
+        }
+    }
+
+    private (FenceFile Fence, bool Effect) WriteFence(long epoch, string? run, string evidence)
+    {
+        var before = File.Exists(options.FenceFile) ? JsonSerializer.Deserialize(File.ReadAllBytes(options.FenceFile), GuardJson.Default.FenceFile) : null;
+        if (before is not null && before.Epoch >= epoch)
+            return (before, false);
+        var fence = new FenceFile { Epoch = epoch, Run = run, Evidence = evidence, At = DateTimeOffset.UtcNow, Fences = (before?.Fences ?? 0) + 1 };
+        GuardNative.WriteDurably(options.FenceFile, JsonSerializer.SerializeToUtf8Bytes(fence, GuardJson.Default.FenceFile));
+        return (fence, true);
+    }
+}
