@@ -1,0 +1,36 @@
+using System.Runtime.InteropServices;
+
+namespace BuildRunner.Server.Agent;
+
+/// <summary>The calls of the C library that the agent needs.</summary>
+internal static partial class AgentNative
+{
+    public const int SigTerm = 15;
+    public const int SigKill = 9;
+    private const long TmpfsMagic = 0x01021994;
+
+    [LibraryImport("libc", EntryPoint = "kill", SetLastError = true)]
+    public static partial int Kill(int pid, int signal);
+
+    [LibraryImport("libc", EntryPoint = "geteuid")]
+    public static partial uint UserId();
+
+    [LibraryImport("libc", EntryPoint = "chown", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int ChangeOwner(string path, uint user, uint group);
+
+    [LibraryImport("libc", EntryPoint = "statfs", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static unsafe partial int StatFs(string path, byte* buffer);
+
+    public static void Chown(string path, uint user, uint group)
+    {
+        if (ChangeOwner(path, user, group) != 0)
+            throw new IOException($"The owner of {path} cannot be changed (error {Marshal.GetLastPInvokeError()}).");
+    }
+
+    /// <summary>Whether a folder lies in memory: a permit must not outlive the machine's run.</summary>
+    public static unsafe bool IsTmpfs(string folder)
+    {
+        var buffer = stackalloc byte[512];
+        return StatFs(folder, buffer) == 0 && *(long*)buffer == TmpfsMagic;
+    }
+}

@@ -1,0 +1,84 @@
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using BuildRunner.Client.Hosting;
+using BuildRunner.Core.Databases;
+using BuildRunner.Server.Hosting;
+
+namespace BuildRunner.Server.Agent;
+
+/// <summary>What an agent must not forget; every change is on the disk before it counts.</summary>
+internal sealed record AgentState
+{
+    public int SchemaVersion { get; init; } = 1;
+
+    /// <summary>Highest epoch and fencing token that this host was told; orders of lower ones are refused.</summary>
+    public long SeenEpoch { get; init; }
+    public long SeenToken { get; init; }
+
+    /// <summary>Epoch of which the data here is, or ended as, the primary's; null: it is a standby's.</summary>
+    public long? PrimaryEpoch { get; init; }
+
+    /// <summary>initdb began and its marker was not yet seen: the data is worth nothing.</summary>
+    public bool Initialising { get; init; }
+
+    /// <summary>A promotion to this epoch was ordered and is not yet counted.</summary>
+    public long? Promoting { get; init; }
+
+    /// <summary>Nothing is received from a primary of this epoch or an older one.</summary>
+    public long? CutEpoch { get; init; }
+
+    /// <summary>The primary that the standby is set to follow.</summary>
+    public string? Following { get; init; }
+
+    public int Promotions { get; init; }
+    public SalvageReading? Salvage { get; init; }
+
+    /// <summary>A rewind or a base backup began for this epoch and is not finished: what lies in the data folder is no copy of anything.</summary>
+    public bool Rebuilding { get; init; }
+}
+
+/// <summary>Results of orders by their id, so that the same order again is answered and not done twice; the newest 256.</summary>
+internal sealed record OrderMemory
+{
+    public const int ResultsMax = 256;
+    public int SchemaVersion { get; init; } = 1;
+    public IReadOnlyList<OrderResult> Results { get; init; } = [];
+}
+
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower)]
+[JsonSerializable(typeof(AgentState))]
+[JsonSerializable(typeof(OrderMemory))]
+[JsonSerializable(typeof(SalvageReading))]
+internal sealed partial class AgentJson : JsonSerializerContext;
+
+/// <summary>The state and its file.</summary>
+internal sealed class AgentStateFile
+{
+    private readonly Lock _gate = new();
+    private readonly string _path;
+    private AgentState _state;
+
+    public AgentStateFile(AgentOptions options)
+    {
+        _path = Path.Combine(options.DataFolder, "state.json");
+        _state = File.Exists(_path)
+            ? JsonSerializer.Deserialize(File.ReadAllBytes(_path), AgentJson.Default.AgentState) ?? throw new JsonException($"{_path} holds null.")
+            : new();
+    }
+
+    public AgentState Current => Volatile.Read(ref _state);
+
+    /// <summary>Changes the state; returns when the change would survive a loss of power.</summary>
+    public AgentState Change(Func<AgentState, AgentState> change)
+    {
+        lock (_gate)
+        {
+            var next = change(_state);
+            if (next == _state)
+                return next;
+            AtomicFile.Write(_path, JsonSerializer.SerializeToUtf8Bytes(next, AgentJson.Default.AgentState));
+            Volatile.Write(ref _state, next);
+            return next;
+        }
+    }
+}

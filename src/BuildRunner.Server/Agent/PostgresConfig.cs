@@ -1,0 +1,80 @@
+using System.Text;
+
+namespace BuildRunner.Server.Agent;
+
+/// <summary>The configuration files of a PostgreSQL that an agent drives; written anew before each start.</summary>
+internal static class PostgresConfig
+{
+    /// <summary>Settings that are ours: lines for them in postgresql.auto.conf, which a rewind copies from another host, are dropped.</summary>
+    private static readonly string[] Owned =
+    [
+        "listen_addresses", "port", "unix_socket_directories", "primary_conninfo", "primary_slot_name", "synchronous_standby_names", "cluster_name",
+        "recovery_target_timeline", "wal_level", "hot_standby", "restore_command", "data_directory", "hba_file", "ident_file",
+    ];
+
+    public static string Main(AgentOptions options, string permitFolder) => $"""
+        # Written by the BuildRunner agent before each start; settings of your own go into postgresql.user.conf.
+        include '{permitFolder}/permit.conf'
+        listen_addresses = '{options.Host}'
+        port = {options.DatabasePort}
+        unix_socket_directories = '{permitFolder}'
+        cluster_name = '{options.Region}'
+        shared_buffers = {options.SharedBuffers}
+        max_connections = 200
+        shared_preload_libraries = 'pg_stat_statements'
+        password_encryption = scram-sha-256
+        wal_level = replica
+        hot_standby = on
+        max_wal_senders = 16
+        max_replication_slots = 16
+        max_slot_wal_keep_size = 4GB
+        wal_keep_size = 256MB
+        wal_retrieve_retry_interval = 200ms
+        wal_receiver_timeout = 5s
+        wal_receiver_status_interval = 1s
+        wal_sender_timeout = 10s
+        tcp_user_timeout = 10s
+        synchronous_commit = on
+        full_page_writes = on
+        recovery_target_timeline = 'latest'
+        max_prepared_transactions = 16
+        log_line_prefix = '%m [%p] %q%u@%d '
+        log_checkpoints = off
+        include_if_exists 'postgresql.user.conf'
+        include_if_exists 'replication.conf'
+        """ + "\n";
+
+    /// <summary>The primary to follow; empty: none, and nothing is received.</summary>
+    public static string Replication(string? connection, string slot) =>
+        connection is null ? "primary_conninfo = ''\n" : $"primary_conninfo = '{connection.Replace("'", "''", StringComparison.Ordinal)}'\nprimary_slot_name = '{slot}'\n";
+
+    public static string Connection(string host, int port, string region, string passwordFile, string? database = null) =>
+        $"host={host} port={port} user=br_replication{(database is null ? "" : $" dbname={database}")} passfile={passwordFile} application_name={region} connect_timeout=3 keepalives_idle=2 keepalives_interval=1 keepalives_count=3 tcp_user_timeout=5000";
+
+    /// <summary>The superuser comes over the Unix socket only, and only as the agent or PostgreSQL's own user.</summary>
+    public const string HostBased = """
+        local all postgres peer map=br
+        local all all scram-sha-256
+        host all postgres all reject
+        host replication br_replication all scram-sha-256
+        host replication all all reject
+        host all all all scram-sha-256
+        """ + "\n";
+
+    public static string Identities(string self) => $"br postgres postgres\nbr {self} postgres\n";
+
+    public static string WithoutOwned(string automatic)
+    {
+        var kept = new StringBuilder();
+        foreach (var line in automatic.Split('\n', StringSplitOptions.RemoveEmptyEntries))
+        {
+            var name = line.Split('=')[0].Trim();
+            if (!Owned.Contains(name, StringComparer.OrdinalIgnoreCase))
+                kept.Append(line).Append('\n');
+        }
+        return kept.ToString();
+    }
+
+    /// <summary>A region's slot on its primary.</summary>
+    public static string Slot(string region) => "br_" + string.Concat(region.ToLowerInvariant().Select(c => char.IsAsciiLetterOrDigit(c) ? c : '_'));
+}

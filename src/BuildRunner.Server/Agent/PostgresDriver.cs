@@ -1,0 +1,173 @@
+using System.Diagnostics;
+using BuildRunner.Client.Databases;
+using BuildRunner.Server.Hosting;
+using Npgsql;
+
+namespace BuildRunner.Server.Agent;
+
+/// <summary>Makes, starts, stops and copies the one PostgreSQL of this host. Decides nothing: the order of steps is its callers'.</summary>
+internal sealed class PostgresDriver(AgentOptions options, PostgresHome home, PostgresAccount account, PostgresTools tools, GuardClient guard, INetwork network)
+{
+    private static readonly TimeSpan StartMax = TimeSpan.FromMinutes(5);
+    private static readonly TimeSpan FastMax = TimeSpan.FromSeconds(3);
+
+    public string Slot { get; } = PostgresConfig.Slot(options.Region);
+
+    public PostgresSql Local(string database, int timeoutSeconds = 5) => PostgresSql.Local(home.PermitFolder(), options.DatabasePort, database, timeoutSeconds);
+
+    public PostgresSql Primary(DatabaseAssignment assignment, string database)
+    {
+        var to = Map(assignment);
+        return PostgresSql.Primary(to.Host, to.Port, Secret("replication"), database);
+    }
+
+    public string Secret(string name) => File.ReadAllText(Path.Combine(options.SecretsFolder ?? throw new InvalidOperationException("The agent has no folder of secrets (--secrets)."), name)).Trim();
+
+    /// <summary>A new cluster with nothing in it, not started.</summary>
+    public async Task InitialiseAsync(CancellationToken cancel)
+    {
+        Clear(home.Data);
+        await tools.MustRunAsync("initdb", ["-D", home.Data, "-U", "postgres", "--encoding=UTF8", "--locale=C.UTF-8", "--data-checksums", "--auth-local=peer", "--auth-host=scram-sha-256", "--no-instructions"], home.Folder, cancel);
+    }
+
+    /// <summary>Roles, the application's database, the schema of markers, and the first marker.</summary>
+    public async Task FurnishAsync(DatabaseAssignment assignment, CancellationToken cancel)
+    {
+        var user = PostgresSql.Name(assignment.User);
+        var database = PostgresSql.Name(assignment.DatabaseName);
+        await Local("postgres", 30).ExecuteAsync($"""
+            create role br_replication login replication password {PostgresSql.Quote(Secret("replication"))};
+            grant pg_monitor, pg_checkpoint to br_replication;
+            grant execute on function pg_ls_dir(text, boolean, boolean), pg_stat_file(text, boolean), pg_read_binary_file(text), pg_read_binary_file(text, bigint, bigint, boolean) to br_replication;
+            create role {user} login password {PostgresSql.Quote(Secret("app"))};
+            """, cancel);
+        await Local("postgres", 30).ExecuteAsync($"create database {database} owner {user}", cancel);
+        await Local(assignment.DatabaseName, 30).ExecuteAsync($"""
+            create extension pg_stat_statements;
+            create schema buildrunner;
+            create table buildrunner.epoch (epoch bigint primary key, run text, at timestamptz not null default now(), region text not null);
+            grant usage on schema buildrunner to public;
+            grant select on buildrunner.epoch to public;
+            insert into buildrunner.epoch (epoch, run, region) values ({assignment.Epoch}, null, {PostgresSql.Quote(options.Region)});
+            """, cancel);
+    }
+
+    /// <summary>Copies the primary into a new folder and puts it in place of what was there.</summary>
+    public async Task CopyAsync(DatabaseAssignment assignment, CancellationToken cancel)
+    {
+        await MakeSlotAsync(assignment, cancel);
+        WritePasswordFile();
+        Clear(home.NewData);
+        var to = Map(assignment);
+        await tools.MustRunAsync("pg_basebackup",
+            ["-D", home.NewData, "-X", "stream", "-S", Slot, "--checkpoint=fast", "--no-password", "-d", PostgresConfig.Connection(to.Host, to.Port, options.Region, home.PasswordFile)],
+            home.Folder, cancel);
+        Clear(home.Data);
+        Directory.Move(home.NewData, home.Data);
+    }
+
+    /// <summary>A slot on the primary, so that it keeps the WAL that this standby has not yet; kept when it is there.</summary>
+    public async Task MakeSlotAsync(DatabaseAssignment assignment, CancellationToken cancel)
+    {
+        try { await Primary(assignment, "postgres").ExecuteAsync($"select pg_create_physical_replication_slot({PostgresSql.Quote(Slot)}, true)", cancel); }
+        catch (PostgresException error) when (error.SqlState == PostgresErrorCodes.DuplicateObject) { } // it is there
+    }
+
+    /// <summary>Sets whom the standby follows; null: nobody. Takes effect at the next start or reload.</summary>
+    public void Follow(DatabaseAssignment? assignment)
+    {
+        if (assignment is not null)
+            WritePasswordFile();
+        var connection = assignment is null ? null : Map(assignment) is var to ? PostgresConfig.Connection(to.Host, to.Port, options.Region, home.PasswordFile) : null;
+        account.Write(Path.Combine(home.Data, "replication.conf"), PostgresConfig.Replication(connection, Slot));
+    }
+
+    public Task ReloadAsync(CancellationToken cancel) => Local("postgres").ExecuteAsync("select pg_reload_conf()", cancel);
+
+    /// <summary>Starts PostgreSQL under a guard and returns when it accepts connections. The caller holds the right to: the permit is written here.</summary>
+    public async Task StartAsync(bool standby, CancellationToken cancel)
+    {
+        var permitFolder = Configure(standby);
+        RemoveStalePid();
+        account.Write(Path.Combine(permitFolder, "permit.conf"), "# While this file is here, PostgreSQL may run. It lies in memory, and the guard deletes it.\n");
+        guard.Start(permitFolder);
+        await WaitUntilUpAsync(cancel);
+    }
+
+    public async Task WaitUntilUpAsync(CancellationToken cancel)
+    {
+        var started = Stopwatch.GetTimestamp();
+        using var pace = new PeriodicTimer(TimeSpan.FromMilliseconds(20));
+        while (true)
+        {
+            try
+            {
+                await Local("postgres").ExecuteAsync("select 1", cancel);
+                return;
+            }
+            catch (Exception error) when (error is NpgsqlException or TimeoutException)
+            {
+                if (guard.HasEnded || Stopwatch.GetElapsedTime(started) > StartMax)
+                    throw new InvalidOperationException($"PostgreSQL did not start: {LastWords()}", error);
+            }
+            await pace.WaitForNextTickAsync(cancel);
+        }
+    }
+
+    public Task StopAsync(CancellationToken cancel) => guard.StopAsync(FastMax, cancel);
+
+    /// <summary>Writes all configuration; a standby's signal is set or taken away.</summary>
+    public string Configure(bool standby)
+    {
+        var permitFolder = home.PermitFolder();
+        account.Write(Path.Combine(home.Data, "postgresql.conf"), PostgresConfig.Main(options, permitFolder));
+        account.Write(Path.Combine(home.Data, "pg_hba.conf"), PostgresConfig.HostBased);
+        account.Write(Path.Combine(home.Data, "pg_ident.conf"), PostgresConfig.Identities(Environment.UserName));
+        var automatic = Path.Combine(home.Data, "postgresql.auto.conf");
+        if (File.Exists(automatic))
+            account.Write(automatic, PostgresConfig.WithoutOwned(File.ReadAllText(automatic)));
+        if (!File.Exists(Path.Combine(home.Data, "replication.conf")))
+            Follow(null);
+        if (standby)
+            account.Write(home.StandbySignal, "");
+        else
+            File.Delete(home.StandbySignal);
+        return permitFolder;
+    }
+
+    /// <summary>The end of PostgreSQL's log, for people.</summary>
+    public string LastWords() => File.Exists(home.Log) ? string.Join(" | ", File.ReadLines(home.Log).TakeLast(4)) : "it wrote no log";
+
+    public (string Host, int Port) Map(DatabaseAssignment assignment)
+    {
+        var to = network.Map(assignment.PrimaryHost ?? throw new InvalidOperationException("There is no primary to reach."), assignment.PrimaryPort);
+        return (to.Host, to.Port);
+    }
+
+    public void WritePasswordFile() =>
+        account.Write(home.PasswordFile, $"*:*:*:br_replication:{Secret("replication").Replace("\\", "\\\\", StringComparison.Ordinal).Replace(":", "\\:", StringComparison.Ordinal)}\n");
+
+    /// <summary>A pid file of a killed server may name a number that another process has by now; it goes when no PostgreSQL of this data bears it.</summary>
+    private void RemoveStalePid()
+    {
+        var path = Path.Combine(home.Data, "postmaster.pid");
+        if (!File.Exists(path))
+            return;
+        var ours = File.ReadAllText(path);
+        var pid = ours.Split('\n')[0].Trim();
+        try
+        {
+            // The process's own working directory: the same file there means that it is this data's postmaster.
+            if (File.ReadAllText($"/proc/{pid}/cwd/postmaster.pid") == ours)
+                return;
+        }
+        catch (IOException) { } // no such process, or another's
+        File.Delete(path);
+    }
+
+    private static void Clear(string folder)
+    {
+        if (Directory.Exists(folder))
+            Directory.Delete(folder, recursive: true);
+    }
+}

@@ -1,0 +1,109 @@
+using System.Buffers.Binary;
+using System.Security.Cryptography;
+using System.Text;
+
+namespace BuildRunner.Server.Agent;
+
+/// <summary>
+/// Where a database lies on this host: `DIR/postgres/` with `data/`, `salvage/` and `fence.json`. When PostgreSQL's user cannot enter DIR
+/// (a clone under root's home), `DIR/postgres` is a link to a folder under /var/tmp.
+/// </summary>
+internal sealed class PostgresHome(AgentOptions options, PostgresAccount account, PostgresTools tools)
+{
+    private readonly string _link = Path.Combine(Path.GetFullPath(options.DataFolder), "postgres");
+    private string? _folder;
+
+    public string Folder => _folder ?? throw new InvalidOperationException("The database's folder has not been made yet.");
+    public string Data => Path.Combine(Folder, "data");
+    public string NewData => Path.Combine(Folder, "data.new");
+    public string Salvage => Path.Combine(Folder, "salvage");
+    public string FenceFile => Path.Combine(Folder, "fence.json");
+    public string PasswordFile => Path.Combine(Folder, "replication.pgpass");
+    public string Log => Path.Combine(Folder, "postgres.log");
+    public string StandbySignal => Path.Combine(Data, "standby.signal");
+    public bool HasData => File.Exists(Path.Combine(Data, "PG_VERSION"));
+    public bool IsStandby => File.Exists(StandbySignal);
+
+    public async Task PrepareAsync(CancellationToken cancel)
+    {
+        if (_folder is not null)
+            return;
+        Directory.CreateDirectory(options.DataFolder);
+        if (new DirectoryInfo(_link) is { LinkTarget: { } target })
+        {
+            account.MakeFolder(target);
+            _folder = target;
+            return;
+        }
+        if (!Directory.Exists(_link))
+        {
+            account.MakeFolder(_link);
+            var entered = await tools.RunAsync("/bin/sh", ["-c", "cd \"$0\"", _link], "/", cancel);
+            if (entered.Code != 0)
+            {
+                Directory.Delete(_link);
+                MakeElsewhere();
+            }
+        }
+        _folder ??= _link;
+    }
+
+    private void MakeElsewhere()
+    {
+        var hash = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(_link)))[..12];
+        var place = $"/var/tmp/buildrunner-{hash}";
+        // What lies there belonged to this very path, whose link is gone: the folder was deleted and begins anew.
+        if (Directory.Exists(place))
+        {
+            if (!File.Exists($"{place}/owner") || File.ReadAllText($"{place}/owner") != _link)
+                throw new IOException($"{place} is in the way: it is not ours. Move it away, or choose a data folder that the user postgres can enter.");
+            Directory.Delete(place, recursive: true);
+        }
+        account.MakeFolder(place);
+        account.Write($"{place}/owner", _link);
+        File.CreateSymbolicLink(_link, place);
+        _folder = place;
+    }
+
+    /// <summary>The cluster's own number, from its control file.</summary>
+    public string SystemIdentifier()
+    {
+        Span<byte> start = stackalloc byte[8];
+        using var control = File.OpenRead(Path.Combine(Data, "global", "pg_control"));
+        control.ReadExactly(start);
+        return BinaryPrimitives.ReadUInt64LittleEndian(start).ToString(CultureInfo.InvariantCulture);
+    }
+
+    /// <summary>Highest timeline that the WAL here belongs to; the control file lags behind a promotion.</summary>
+    public int Timeline()
+    {
+        var highest = 0;
+        foreach (var file in Directory.EnumerateFiles(Path.Combine(Data, "pg_wal")))
+        {
+            var name = Path.GetFileName(file.AsSpan());
+            if (name.Length == 24 && int.TryParse(name[..8], NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out var timeline))
+                highest = Math.Max(highest, timeline);
+        }
+        return highest;
+    }
+
+    /// <summary>Folder of the permit and the sockets: in memory, owned by PostgreSQL's user.</summary>
+    public string PermitFolder()
+    {
+        var root = options.PermitRoot;
+        if (!Directory.Exists(root))
+        {
+            Directory.CreateDirectory(root);
+            File.SetUnixFileMode(root, (UnixFileMode)0b1_111_111_111); // as /tmp: several users may have permits
+        }
+        if (!AgentNative.IsTmpfs(root))
+            throw new IOException($"{root} is not in memory (tmpfs): a permit there would survive a restart of the machine.");
+        var system = Path.Combine(root, SystemIdentifier());
+        Directory.CreateDirectory(system);
+        File.SetUnixFileMode(system, (UnixFileMode)0b111_101_101);
+        account.Give(system);
+        var folder = Path.Combine(system, options.Region);
+        account.MakeFolder(folder);
+        return folder;
+    }
+}

@@ -1,0 +1,124 @@
+using BuildRunner.Core.Databases;
+using Npgsql;
+
+namespace BuildRunner.Server.Agent;
+
+/// <summary>Reads a PostgreSQL's role, positions and lag in one statement, on one connection that it keeps and opens again when it broke.</summary>
+internal sealed class PostgresReader : IAsyncDisposable
+{
+    private const string Sql = """
+        select r.recovering,
+               case when r.recovering then null else pg_current_wal_insert_lsn()::text end,
+               case when r.recovering then null else pg_current_wal_flush_lsn()::text end,
+               case when r.recovering then null else pg_walfile_name(pg_current_wal_insert_lsn()) end,
+               case when r.recovering then pg_last_wal_receive_lsn()::text end,
+               case when r.recovering then pg_last_wal_replay_lsn()::text end,
+               w.status, w.received_tli, w.latest_end_lsn::text,
+               case when r.recovering then extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp())::float8 end,
+               (select timeline_id from pg_control_checkpoint()),
+               current_setting('data_checksums') = 'on', current_setting('wal_log_hints') = 'on', current_setting('server_version'),
+               (select system_identifier::text from pg_control_system())
+        from (select pg_is_in_recovery() as recovering) r left join pg_stat_wal_receiver w on true
+        """;
+    private const string ReplicasSql = "select application_name, state, sent_lsn::text, replay_lsn::text, extract(epoch from replay_lag)::float8 from pg_stat_replication where application_name not like 'pg_%'";
+    private const string MarkerSql = "select epoch, run from buildrunner.epoch order by epoch desc limit 1";
+
+    private NpgsqlConnection? _connection;
+    private PostgresSql? _sql;
+    private int _lastTimeline;
+
+    /// <summary>What PostgreSQL says of itself, within about a second; an exception when it says nothing.</summary>
+    public async Task<DatabaseReading> ReadAsync(string database, PostgresSql sql, CancellationToken cancel)
+    {
+        try
+        {
+            if (_connection is null || _sql != sql)
+            {
+                await DropAsync();
+                _connection = await sql.OpenAsync(cancel);
+                _sql = sql;
+            }
+            var reading = await ReadPositionsAsync(database, _connection, cancel);
+            reading = reading.State == DatabaseState.Primary ? reading with { Replicas = await ReadReplicasAsync(_connection, cancel) } : reading;
+            var (epoch, run) = await ReadMarkerAsync(_connection, cancel);
+            return reading with { MarkerEpoch = epoch, MarkerRun = run };
+        }
+        catch
+        {
+            await DropAsync();
+            throw;
+        }
+    }
+
+    public async ValueTask DisposeAsync() => await DropAsync();
+
+    private async Task<DatabaseReading> ReadPositionsAsync(string database, NpgsqlConnection connection, CancellationToken cancel)
+    {
+        await using var command = new NpgsqlCommand(Sql, connection);
+        await using var row = await command.ExecuteReaderAsync(cancel);
+        if (!await row.ReadAsync(cancel))
+            throw new InvalidOperationException("PostgreSQL answered no row.");
+        var recovering = row.GetBoolean(0);
+        var received = Position(row, 4);
+        var replayed = Position(row, 5);
+        var streaming = recovering && !row.IsDBNull(6) && row.GetString(6) == "streaming";
+        var known = Position(row, 8);
+        // Without a receiver the control file is all there is, and it lags behind a change of timeline.
+        _lastTimeline = !recovering ? int.Parse(row.GetString(3).AsSpan(0, 8), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture)
+            : !row.IsDBNull(7) ? row.GetInt32(7)
+            : Math.Max(_lastTimeline, row.GetInt32(10));
+        return new DatabaseReading
+        {
+            Database = database,
+            State = recovering ? DatabaseState.Standby : DatabaseState.Primary,
+            AcceptsConnections = true,
+            SystemIdentifier = row.GetString(14),
+            ServerVersion = row.GetString(13),
+            Timeline = _lastTimeline,
+            Written = Position(row, 1),
+            Flushed = Position(row, 2),
+            Received = received,
+            Replayed = replayed,
+            Streaming = streaming,
+            LagBytes = streaming && known is { } end && replayed is { } at ? Math.Max(0, end - at) : null,
+            LagSeconds = !streaming ? null : replayed >= known && replayed >= received ? 0 : row.IsDBNull(9) ? null : Math.Max(0, row.GetDouble(9)),
+            DataChecksums = row.GetBoolean(11),
+            WalLogHints = row.GetBoolean(12),
+        };
+    }
+
+    private static async Task<IReadOnlyList<ReplicaReading>> ReadReplicasAsync(NpgsqlConnection connection, CancellationToken cancel)
+    {
+        var replicas = new List<ReplicaReading>();
+        await using var command = new NpgsqlCommand(ReplicasSql, connection);
+        await using var row = await command.ExecuteReaderAsync(cancel);
+        while (await row.ReadAsync(cancel))
+            replicas.Add(new(row.GetString(0), row.GetString(1), Position(row, 2), Position(row, 3), row.IsDBNull(4) ? null : row.GetDouble(4)));
+        return replicas;
+    }
+
+    private static async Task<(long?, string?)> ReadMarkerAsync(NpgsqlConnection connection, CancellationToken cancel)
+    {
+        try
+        {
+            await using var command = new NpgsqlCommand(MarkerSql, connection);
+            await using var row = await command.ExecuteReaderAsync(cancel);
+            return await row.ReadAsync(cancel) ? (row.GetInt64(0), row.IsDBNull(1) ? null : row.GetString(1)) : (null, null);
+        }
+        catch (PostgresException error) when (error.SqlState is PostgresErrorCodes.UndefinedTable or PostgresErrorCodes.InvalidSchemaName)
+        {
+            return (null, null); // being made
+        }
+    }
+
+    private static Lsn? Position(NpgsqlDataReader row, int column) => row.IsDBNull(column) ? null : Lsn.Parse(row.GetString(column));
+
+    private async ValueTask DropAsync()
+    {
+        if (_connection is { } connection)
+        {
+            _connection = null;
+            await connection.DisposeAsync();
+        }
+    }
+}

@@ -1,0 +1,70 @@
+using Npgsql;
+
+namespace BuildRunner.Server.Agent;
+
+/// <summary>Short statements to a PostgreSQL, each on a connection of its own with a limit: a hung server costs a second, not the agent.</summary>
+internal sealed class PostgresSql(string connection)
+{
+    public static PostgresSql Local(string permitFolder, int port, string database, int timeoutSeconds = 5) => new(new NpgsqlConnectionStringBuilder
+    {
+        Host = permitFolder,
+        Port = port,
+        Username = "postgres",
+        Database = database,
+        Pooling = false,
+        Timeout = Math.Min(timeoutSeconds, 2),
+        CommandTimeout = timeoutSeconds,
+        CancellationTimeout = -1,
+        ApplicationName = "buildrunner-agent",
+        ServerCompatibilityMode = ServerCompatibilityMode.NoTypeLoading,
+    }.ConnectionString);
+
+    public static PostgresSql Primary(string host, int port, string password, string database) => new(new NpgsqlConnectionStringBuilder
+    {
+        Host = host,
+        Port = port,
+        Username = "br_replication",
+        Password = password,
+        Database = database,
+        Pooling = false,
+        Timeout = 3,
+        CommandTimeout = 30,
+        CancellationTimeout = -1,
+        ApplicationName = "buildrunner-agent",
+        ServerCompatibilityMode = ServerCompatibilityMode.NoTypeLoading,
+    }.ConnectionString);
+
+    public async Task<NpgsqlConnection> OpenAsync(CancellationToken cancel)
+    {
+        var open = new NpgsqlConnection(connection);
+        try
+        {
+            await open.OpenAsync(cancel);
+            return open;
+        }
+        catch
+        {
+            await open.DisposeAsync();
+            throw;
+        }
+    }
+
+    public async Task ExecuteAsync(string sql, CancellationToken cancel)
+    {
+        await using var open = await OpenAsync(cancel);
+        await using var command = new NpgsqlCommand(sql, open);
+        await command.ExecuteNonQueryAsync(cancel);
+    }
+
+    /// <summary>First column of the first row; null when there is none.</summary>
+    public async Task<T?> ScalarAsync<T>(string sql, CancellationToken cancel)
+    {
+        await using var open = await OpenAsync(cancel);
+        await using var command = new NpgsqlCommand(sql, open);
+        return await command.ExecuteScalarAsync(cancel) is T value ? value : default;
+    }
+
+    public static string Quote(string text) => $"'{text.Replace("'", "''", StringComparison.Ordinal)}'";
+
+    public static string Name(string name) => $"\"{name.Replace("\"", "\"\"", StringComparison.Ordinal)}\"";
+}
