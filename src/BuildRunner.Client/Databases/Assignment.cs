@@ -28,6 +28,10 @@ public sealed record DatabaseAssignment
     public required EpochState State { get; init; }
     public required DatabaseDuty Duty { get; init; }
 
+    /// <summary>Database and role that applications use; the primary makes them with the first epoch.</summary>
+    public string DatabaseName { get; init; } = "app";
+    public string User { get; init; } = "app";
+
     /// <summary>The primary's region and address (as its own region reaches it); null while there is none to follow.</summary>
     public string? Primary { get; init; }
     public string? PrimaryHost { get; init; }
@@ -67,7 +71,7 @@ public sealed record ServiceAssignment
     public required string Version { get; init; }
     public required int Count { get; init; }
 
-    /// <summary>Command and arguments; `{port}`, `{region}`, `{instance}`, `{version}`, `{service}`, `{address_file}` are filled in by the agent.</summary>
+    /// <summary>Command and arguments; `{port}`, `{region}`, `{instance}`, `{version}`, `{service}`, `{host}`, `{address_file}` are filled in by the agent.</summary>
     public required IReadOnlyList<string> Command { get; init; }
     public IReadOnlyDictionary<string, string> Environment { get; init; } = new Dictionary<string, string>();
 

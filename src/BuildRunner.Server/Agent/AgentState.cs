@@ -1,6 +1,5 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
-using BuildRunner.Client.Hosting;
 using BuildRunner.Core.Databases;
 using BuildRunner.Server.Hosting;
 
@@ -37,17 +36,8 @@ internal sealed record AgentState
     public bool Rebuilding { get; init; }
 }
 
-/// <summary>Results of orders by their id, so that the same order again is answered and not done twice; the newest 256.</summary>
-internal sealed record OrderMemory
-{
-    public const int ResultsMax = 256;
-    public int SchemaVersion { get; init; } = 1;
-    public IReadOnlyList<OrderResult> Results { get; init; } = [];
-}
-
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower)]
 [JsonSerializable(typeof(AgentState))]
-[JsonSerializable(typeof(OrderMemory))]
 [JsonSerializable(typeof(SalvageReading))]
 internal sealed partial class AgentJson : JsonSerializerContext;
 

@@ -13,6 +13,9 @@ internal sealed class PostgresHome(AgentOptions options, PostgresAccount account
     private readonly string _link = Path.Combine(Path.GetFullPath(options.DataFolder), "postgres");
     private string? _folder;
 
+    /// <summary>The folder has been found or made.</summary>
+    public bool IsPrepared => _folder is not null;
+
     public string Folder => _folder ?? throw new InvalidOperationException("The database's folder has not been made yet.");
     public string Data => Path.Combine(Folder, "data");
     public string NewData => Path.Combine(Folder, "data.new");

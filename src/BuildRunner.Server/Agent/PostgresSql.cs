@@ -5,6 +5,9 @@ namespace BuildRunner.Server.Agent;
 /// <summary>Short statements to a PostgreSQL, each on a connection of its own with a limit: a hung server costs a second, not the agent.</summary>
 internal sealed class PostgresSql(string connection)
 {
+    /// <summary>Built-in types only: reading a server's own types would cost a query a connection.</summary>
+    private readonly NpgsqlDataSource _source = new NpgsqlDataSourceBuilder(connection).ConfigureTypeLoading(types => types.EnableTypeLoading(false)).Build();
+
     public static PostgresSql Local(string permitFolder, int port, string database, int timeoutSeconds = 5) => new(new NpgsqlConnectionStringBuilder
     {
         Host = permitFolder,
@@ -16,7 +19,6 @@ internal sealed class PostgresSql(string connection)
         CommandTimeout = timeoutSeconds,
         CancellationTimeout = -1,
         ApplicationName = "buildrunner-agent",
-        ServerCompatibilityMode = ServerCompatibilityMode.NoTypeLoading,
     }.ConnectionString);
 
     public static PostgresSql Primary(string host, int port, string password, string database) => new(new NpgsqlConnectionStringBuilder
@@ -31,23 +33,9 @@ internal sealed class PostgresSql(string connection)
         CommandTimeout = 30,
         CancellationTimeout = -1,
         ApplicationName = "buildrunner-agent",
-        ServerCompatibilityMode = ServerCompatibilityMode.NoTypeLoading,
     }.ConnectionString);
 
-    public async Task<NpgsqlConnection> OpenAsync(CancellationToken cancel)
-    {
-        var open = new NpgsqlConnection(connection);
-        try
-        {
-            await open.OpenAsync(cancel);
-            return open;
-        }
-        catch
-        {
-            await open.DisposeAsync();
-            throw;
-        }
-    }
+    public ValueTask<NpgsqlConnection> OpenAsync(CancellationToken cancel) => _source.OpenConnectionAsync(cancel);
 
     public async Task ExecuteAsync(string sql, CancellationToken cancel)
     {

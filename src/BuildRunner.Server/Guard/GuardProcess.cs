@@ -14,6 +14,7 @@ public static class GuardProcess
 {
     private const long LogBytesMax = 16 * 1024 * 1024;
     private const int ConnectionsMax = 16;
+    private static readonly TimeSpan LockMax = TimeSpan.FromSeconds(3);
 
     /// <summary>Called on the process's main thread, before any await.</summary>
     public static int Run(ReadOnlySpan<string> args)
@@ -45,14 +46,11 @@ public static class GuardProcess
         if (options.Log is { } log)
             GuardNative.RedirectStandardStreams(log);
 
-        FileStream single;
-        try { single = new FileStream(options.Lock, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None); }
-        catch (IOException)
+        if (Hold(options.Lock) is not { } single)
         {
             Console.Error.WriteLine($"br: another guard holds {options.Lock}.");
             return 1;
         }
-
         using var held = single;
         var lifeline = Environment.GetEnvironmentVariable("BR_LIFELINE") is { Length: > 0 } path ? Connect(path) : null;
         using var postmaster = Process.Start(Command(options)) ?? throw new InvalidOperationException("setpriv did not start.");
@@ -72,6 +70,17 @@ public static class GuardProcess
         if (File.Exists(options.Socket))
             File.Delete(options.Socket);
         return 0;
+    }
+
+    /// <summary>One guard a data directory; a former one that is just ending is waited for.</summary>
+    private static FileStream? Hold(string path)
+    {
+        for (var started = Stopwatch.GetTimestamp(); ; Thread.Sleep(5))
+        {
+            try { return new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None); }
+            catch (IOException) when (Stopwatch.GetElapsedTime(started) < LockMax) { }
+            catch (IOException) { return null; }
+        }
     }
 
     private static ProcessStartInfo Command(GuardOptions options)

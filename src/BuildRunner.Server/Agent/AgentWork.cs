@@ -1,0 +1,70 @@
+using System.Text.Json;
+using System.Text.Json.Serialization.Metadata;
+using BuildRunner.Client;
+using BuildRunner.Client.Databases;
+using BuildRunner.Client.Hosting;
+using BuildRunner.Server.Agent.Instances;
+using BuildRunner.Server.Hosting;
+
+namespace BuildRunner.Server.Agent;
+
+/// <summary>What an agent does with what the server tells it, and what it reports.</summary>
+internal sealed class AgentWork(AgentOptions options, AgentStateFile state, AssignmentBook book, DatabaseKeeper keeper, ReadingLoop readings, InstanceLoop instances, DatabaseOrderDesk desk) : INodeWork
+{
+    public long DocumentVersion => book.Current?.Version ?? 0;
+
+    public Task ApplyAsync(long version, JsonElement document, CancellationToken cancel)
+    {
+        book.Take(document.Deserialize(WireJson.Default.Assignment) ?? throw new JsonException("An assignment was null."));
+        return Task.CompletedTask;
+    }
+
+    public async Task<OrderResult> CarryOutAsync(Order order, CancellationToken cancel)
+    {
+        if (Admit(order) is { } refusal)
+            return new OrderResult { Id = order.Id, Done = false, Refused = true, Error = refusal };
+        return order.Kind switch
+        {
+            DatabaseOrders.Fence => await DoAsync(order, WireJson.Default.FenceOrder, WireJson.Default.FenceResult, desk.FenceAsync, cancel),
+            DatabaseOrders.Cut => await DoAsync(order, WireJson.Default.CutOrder, WireJson.Default.CutResult, desk.CutAsync, cancel),
+            DatabaseOrders.Uncut => await DoAsync(order, WireJson.Default.CutOrder, WireJson.Default.CutResult, desk.UncutAsync, cancel),
+            DatabaseOrders.Promote => await DoAsync(order, WireJson.Default.PromoteOrder, WireJson.Default.PromoteResult, desk.PromoteAsync, cancel),
+            DatabaseOrders.Restart => await DoAsync(order, WireJson.Default.PromoteOrder, WireJson.Default.PromoteResult, desk.RestartAsync, cancel),
+            _ => new OrderResult { Id = order.Id, Done = false, Refused = true, Error = $"agent/{options.Region} does not know the order {order.Kind}." },
+        };
+    }
+
+    public byte[]? Report(string incarnation) => JsonSerializer.SerializeToUtf8Bytes(new AgentReport
+    {
+        Incarnation = incarnation,
+        At = DateTimeOffset.UtcNow,
+        Host = options.Host,
+        DatabasePort = options.DatabasePort,
+        StartAsk = keeper.StartAsk,
+        FencingToken = state.Current.SeenToken,
+        Database = readings.Last,
+        Instances = instances.Readings,
+    }, WireJson.Default.AgentReport);
+
+    /// <summary>Null: the order stands under no older epoch or token than this host has seen, and from now on nothing older than it will.</summary>
+    private string? Admit(Order order)
+    {
+        string? refusal = null;
+        state.Change(s =>
+        {
+            if (order.Epoch < s.SeenEpoch)
+                refusal = $"agent/{options.Region} has seen epoch {s.SeenEpoch} and refuses the order {order.Kind} of epoch {order.Epoch}.";
+            else if (order.FencingToken < s.SeenToken)
+                refusal = $"agent/{options.Region} has seen fencing token {s.SeenToken} and refuses the order {order.Kind} of token {order.FencingToken}.";
+            return refusal is null ? s with { SeenEpoch = order.Epoch, SeenToken = order.FencingToken } : s;
+        });
+        return refusal;
+    }
+
+    private static async Task<OrderResult> DoAsync<TOrder, TResult>(Order order, JsonTypeInfo<TOrder> orderType, JsonTypeInfo<TResult> resultType, Func<TOrder, CancellationToken, Task<TResult>> act, CancellationToken cancel)
+    {
+        var arguments = order.Arguments.Deserialize(orderType) ?? throw new JsonException($"The order {order.Kind} has no arguments.");
+        var result = await act(arguments, cancel);
+        return new OrderResult { Id = order.Id, Done = true, Data = JsonSerializer.SerializeToElement(result, resultType) };
+    }
+}

@@ -1,0 +1,237 @@
+using System.Text.Json;
+using BuildRunner.Client.Databases;
+using BuildRunner.Core.Databases;
+using BuildRunner.Server.Hosting;
+using Microsoft.Extensions.Logging;
+
+namespace BuildRunner.Server.Agent;
+
+/// <summary>
+/// Brings this host's PostgreSQL to what the assignment says, one step a pass. An order of a run goes before: it cancels the step
+/// under way, because a fence must not wait for a base backup.
+/// </summary>
+internal sealed partial class DatabaseKeeper(
+    AgentStateFile state, PostgresHome home, PostgresDriver driver, GuardClient guard, DatabaseRejoin rejoin, AssignmentBook book,
+    TimeProvider time, ILogger<DatabaseKeeper> logger) : IAsyncDisposable
+{
+    private static readonly TimeSpan ReadMax = TimeSpan.FromSeconds(2);
+    private readonly SemaphoreSlim _gate = new(1, 1);
+    private readonly PostgresReader _reader = new();
+    private CancellationTokenSource? _step;
+    private int _orders;
+    private int _startFailures;
+    private Lsn? _lastReplayed;
+    private long _movedAt;
+
+    /// <summary>What is being done, for the readings; null: nothing that hides what PostgreSQL says itself.</summary>
+    public DatabaseState? Activity { get; private set; }
+
+    /// <summary>Why it does what it does, or what went wrong last.</summary>
+    public string? Detail { get; private set; }
+
+    /// <summary>The ask of this start, see <see cref="AgentReport.StartAsk"/>.</summary>
+    public string? StartAsk { get; private set; }
+
+    /// <summary>Something changed that the server waits for.</summary>
+    public event Action? Changed;
+
+    public FenceFile? Fence => home.FenceFile is var path && File.Exists(path) ? JsonSerializer.Deserialize(File.ReadAllBytes(path), GuardJson.Default.FenceFile) : null;
+
+    public async ValueTask DisposeAsync()
+    {
+        await _reader.DisposeAsync();
+        _gate.Dispose();
+        _step?.Dispose();
+    }
+
+    /// <summary>One look, one step.</summary>
+    public async Task ReconcileAsync(CancellationToken cancel)
+    {
+        if (book.Current?.Database is not { } assignment || Volatile.Read(ref _orders) > 0)
+            return;
+        await home.PrepareAsync(cancel);
+        await _gate.WaitAsync(cancel);
+        using var step = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        Volatile.Write(ref _step, step);
+        try
+        {
+            if (Volatile.Read(ref _orders) > 0)
+                return; // it came while we waited
+            var decided = DatabasePlanner.Decide(assignment, await LookAsync(assignment, step.Token));
+            if (decided is not DatabaseStep.Wait || decided.Reason != Detail)
+                LogStep(logger, decided.GetType().Name, decided.Reason);
+            Detail = decided.Reason;
+            await TakeAsync(decided, assignment, step.Token);
+        }
+        catch (OperationCanceledException) when (step.IsCancellationRequested && !cancel.IsCancellationRequested) { } // an order goes before
+        catch (Exception error) when (error is not OperationCanceledException)
+        {
+            Detail = error.Message;
+            throw;
+        }
+        finally
+        {
+            Volatile.Write(ref _step, null);
+            Activity = null;
+            _gate.Release();
+        }
+    }
+
+    /// <summary>Runs an order alone: the step under way is cancelled first.</summary>
+    public async Task<T> ExclusiveAsync<T>(DatabaseState activity, Func<CancellationToken, Task<T>> order, CancellationToken cancel)
+    {
+        Interlocked.Increment(ref _orders);
+        try
+        {
+            try { Volatile.Read(ref _step)?.Cancel(); }
+            catch (ObjectDisposedException) { } // it has just ended
+            await home.PrepareAsync(cancel);
+            await _gate.WaitAsync(cancel);
+            try
+            {
+                Activity = activity;
+                return await order(cancel);
+            }
+            finally
+            {
+                Activity = null;
+                _gate.Release();
+            }
+        }
+        finally
+        {
+            Interlocked.Decrement(ref _orders);
+            Changed?.Invoke();
+        }
+    }
+
+    private async Task<DatabaseFacts> LookAsync(DatabaseAssignment assignment, CancellationToken cancel)
+    {
+        var running = await guard.StatusAsync(cancel) is { Running: true };
+        DatabaseReading? reading = null;
+        if (running)
+        {
+            using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+            limit.CancelAfter(ReadMax);
+            try { reading = await _reader.ReadAsync(assignment.Name, driver.Local(assignment.DatabaseName, 1), limit.Token); }
+            catch (Exception) when (!cancel.IsCancellationRequested) { } // unknown, and said so by the null
+        }
+        return new DatabaseFacts
+        {
+            State = state.Current,
+            HasData = home.HasData,
+            StandbySignal = home.IsStandby,
+            Running = running,
+            Reading = reading,
+            FencedEpoch = Fence?.Epoch,
+            Confirmed = StartAsk is not null && assignment.ConfirmedAsk == StartAsk,
+            Stuck = StuckFor(assignment, reading),
+            StartFailures = _startFailures,
+        };
+    }
+
+    private TimeSpan StuckFor(DatabaseAssignment assignment, DatabaseReading? reading)
+    {
+        if (reading is not { State: DatabaseState.Standby } || (reading.MarkerEpoch == assignment.Epoch && reading.Streaming) || reading.Replayed != _lastReplayed || _movedAt == 0)
+        {
+            _lastReplayed = reading?.Replayed;
+            _movedAt = time.GetTimestamp();
+        }
+        return time.GetElapsedTime(_movedAt);
+    }
+
+    private async Task TakeAsync(DatabaseStep step, DatabaseAssignment assignment, CancellationToken cancel)
+    {
+        if (step is not (DatabaseStep.Ask or DatabaseStep.Wait))
+            StartAsk = null;
+        switch (step)
+        {
+            case DatabaseStep.Ask:
+                if (StartAsk is null)
+                {
+                    StartAsk = Guid.NewGuid().ToString("N");
+                    Changed?.Invoke();
+                }
+                break;
+            case DatabaseStep.Initialise:
+                Activity = DatabaseState.Starting;
+                state.Change(s => s with { Initialising = true });
+                await driver.InitialiseAsync(cancel);
+                driver.Follow(null);
+                await driver.StartAsync(standby: false, cancel);
+                await driver.FurnishAsync(assignment, cancel);
+                state.Change(s => s with { Initialising = false, Rebuilding = false, PrimaryEpoch = assignment.Epoch, Following = null, CutEpoch = null });
+                Changed?.Invoke();
+                break;
+            case DatabaseStep.StartPrimary:
+                await StartPrimaryAsync(assignment, cancel);
+                break;
+            case DatabaseStep.StartStandby standby:
+                Activity = DatabaseState.Starting;
+                if (standby.Anew)
+                    await SetFollowingAsync(assignment, cancel);
+                await StartStandbyAsync(cancel);
+                break;
+            case DatabaseStep.Copy:
+                Activity = state.Current.PrimaryEpoch is null ? DatabaseState.Starting : DatabaseState.Rejoining;
+                await rejoin.CopyAsync(assignment, cancel);
+                await StartStandbyAsync(cancel);
+                break;
+            case DatabaseStep.Follow:
+                await SetFollowingAsync(assignment, cancel);
+                await driver.ReloadAsync(cancel);
+                _movedAt = time.GetTimestamp();
+                break;
+            case DatabaseStep.Rejoin:
+                if (state.Current.PrimaryEpoch is not null)
+                    Activity = DatabaseState.Rejoining;
+                if (await rejoin.RejoinAsync(assignment, cancel))
+                    await StartStandbyAsync(cancel);
+                _movedAt = time.GetTimestamp();
+                break;
+            case DatabaseStep.StopStale stale:
+                Activity = DatabaseState.Fenced;
+                await guard.FenceAsync(stale.Epoch, $"epoch {assignment.Epoch} is open elsewhere", cancel);
+                Changed?.Invoke();
+                break;
+        }
+    }
+
+    private async Task StartPrimaryAsync(DatabaseAssignment assignment, CancellationToken cancel)
+    {
+        Activity = DatabaseState.Starting;
+        await driver.StartAsync(standby: false, cancel);
+        var marker = await driver.Local(assignment.DatabaseName).ScalarAsync<long>("select max(epoch) from buildrunner.epoch", cancel);
+        if (marker != assignment.Epoch)
+        {
+            await driver.StopAsync(cancel);
+            throw new InvalidOperationException($"The data here bears the marker of epoch {marker}, not of {assignment.Epoch}: it was stopped again.");
+        }
+        Changed?.Invoke();
+    }
+
+    public async Task StartStandbyAsync(CancellationToken cancel)
+    {
+        Activity ??= DatabaseState.Starting;
+        _startFailures++;
+        await driver.StartAsync(standby: true, cancel);
+        _startFailures = 0;
+        _movedAt = time.GetTimestamp();
+        Changed?.Invoke();
+    }
+
+    private async Task SetFollowingAsync(DatabaseAssignment assignment, CancellationToken cancel)
+    {
+        // A primary that is away is no reason not to start: the slot is made as soon as it answers, and the stream begins then.
+        try { await driver.MakeSlotAsync(assignment, cancel); }
+        catch (Npgsql.NpgsqlException error) { LogNoSlot(logger, assignment.Primary, error.Message); }
+        driver.Follow(assignment);
+        state.Change(s => s with { Following = DatabasePlanner.Target(assignment), CutEpoch = null });
+    }
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "Database: {Step}: {Reason}.")]
+    private static partial void LogStep(ILogger logger, string step, string reason);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "No slot was made on {Primary}: {Reason}")]
+    private static partial void LogNoSlot(ILogger logger, string? primary, string reason);
+}

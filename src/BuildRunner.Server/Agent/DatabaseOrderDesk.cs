@@ -1,0 +1,190 @@
+using System.Diagnostics;
+using BuildRunner.Client.Databases;
+using BuildRunner.Core.Databases;
+using BuildRunner.Server.Hosting;
+using Microsoft.Extensions.Logging;
+using Npgsql;
+
+namespace BuildRunner.Server.Agent;
+
+/// <summary>
+/// Carries out the decisive orders of a run. Each looks first whether it is done already, so that it may come twice; its effect is counted
+/// in the write that makes it true.
+/// </summary>
+internal sealed partial class DatabaseOrderDesk(
+    AgentOptions options, AgentStateFile state, PostgresHome home, PostgresDriver driver, GuardClient guard, DatabaseKeeper keeper, AssignmentBook book,
+    AddressWriter address, ILogger<DatabaseOrderDesk> logger)
+{
+    private static readonly TimeSpan PromoteMax = TimeSpan.FromSeconds(30);
+
+    /// <summary>About one promotion in thirty misses its signal and would wait a whole retry interval: it is sent again.</summary>
+    private static readonly TimeSpan PromoteAgain = TimeSpan.FromMilliseconds(40);
+    private static readonly TimeSpan Look = TimeSpan.FromMilliseconds(4);
+    private static readonly TimeSpan CutMax = TimeSpan.FromSeconds(10);
+
+    public Task<FenceResult> FenceAsync(FenceOrder order, CancellationToken cancel) => keeper.ExclusiveAsync(DatabaseState.Fenced, async token =>
+    {
+        var answer = home.HasData ? await guard.FenceAsync(order.Epoch, order.Run, token) : FenceNothing(order);
+        LogFenced(logger, order.Epoch, answer.Evidence);
+        address.Write();
+        return new FenceResult(
+            new FenceProof { Kind = FenceProofKind.Stopped, Epoch = answer.Fence!.Epoch, Region = options.Region, Evidence = answer.Fence.Evidence, At = answer.Fence.At },
+            answer.Effect, End: null);
+    }, cancel);
+
+    public Task<CutResult> CutAsync(CutOrder order, CancellationToken cancel) => keeper.ExclusiveAsync(DatabaseState.Standby, async token =>
+    {
+        var sql = driver.Local(Assignment.DatabaseName);
+        var timeline = await sql.ScalarAsync<int?>("select received_tli from pg_stat_wal_receiver", token) ?? home.Timeline();
+        var effect = state.Current.CutEpoch is not { } before || before < order.Epoch;
+        state.Change(s => s with { CutEpoch = Math.Max(s.CutEpoch ?? 0, order.Epoch), Following = null });
+        driver.Follow(null);
+        await driver.ReloadAsync(token);
+
+        var started = Stopwatch.GetTimestamp();
+        using var pace = new PeriodicTimer(Look);
+        await using var connection = await sql.OpenAsync(token);
+        while (true)
+        {
+            await using var command = new NpgsqlCommand("select (select count(*) from pg_stat_wal_receiver), pg_last_wal_receive_lsn()::text, pg_last_wal_replay_lsn()::text, (select max(epoch) from buildrunner.epoch)", connection);
+            await using (var row = await command.ExecuteReaderAsync(token))
+            {
+                await row.ReadAsync(token);
+                var replayed = row.IsDBNull(2) ? default : Lsn.Parse(row.GetString(2));
+                var received = row.IsDBNull(1) ? replayed : Lsn.Parse(row.GetString(1));
+                if (row.GetInt64(0) == 0 && replayed >= received)
+                    return new CutResult(timeline, received, replayed, row.IsDBNull(3) ? null : row.GetInt64(3), effect);
+                if (Stopwatch.GetElapsedTime(started) > CutMax)
+                    throw new TimeoutException($"The standby in {options.Region} has received {received} and replayed only {replayed} after {CutMax.TotalSeconds:F0} s.");
+            }
+            await pace.WaitForNextTickAsync(token);
+        }
+    }, cancel);
+
+    public Task<CutResult> UncutAsync(CutOrder order, CancellationToken cancel) => keeper.ExclusiveAsync(DatabaseState.Standby, async token =>
+    {
+        var effect = state.Current.CutEpoch is not null;
+        // The next pass sets whom to follow, from the assignment.
+        state.Change(s => s with { CutEpoch = null, Following = null });
+        var sql = driver.Local(Assignment.DatabaseName);
+        var replayed = Lsn.Parse(await sql.ScalarAsync<string>("select pg_last_wal_replay_lsn()::text", token) ?? "0/0");
+        return new CutResult(home.Timeline(), replayed, replayed, await sql.ScalarAsync<long?>("select max(epoch) from buildrunner.epoch", token), effect);
+    }, cancel);
+
+    public Task<PromoteResult> PromoteAsync(PromoteOrder order, CancellationToken cancel) => keeper.ExclusiveAsync(DatabaseState.Promoting, async token =>
+    {
+        var started = Stopwatch.GetTimestamp();
+        if (await guard.StatusAsync(token) is not { Running: true })
+        {
+            if (!home.HasData || !home.IsStandby)
+                throw new InvalidOperationException($"{options.Region} has no standby to promote.");
+            driver.Follow(null);
+            await keeper.StartStandbyAsync(token);
+        }
+        var sql = driver.Local(Assignment.DatabaseName, 30);
+        if (await sql.ScalarAsync<bool>("select pg_is_in_recovery()", token))
+        {
+            state.Change(s => s with { Promoting = order.Epoch });
+            await PromoteAsync(sql, token);
+        }
+        else if (state.Current.Promoting != order.Epoch && state.Current.PrimaryEpoch != order.Epoch)
+        {
+            throw new InvalidOperationException($"{options.Region} is no standby: it is the primary of epoch {state.Current.PrimaryEpoch?.ToString(CultureInfo.InvariantCulture) ?? "unknown"}.");
+        }
+        await WriteMarkerAsync(sql, order, token);
+        var effect = state.Current.PrimaryEpoch != order.Epoch;
+        if (effect)
+            state.Change(s => s with { PrimaryEpoch = order.Epoch, Promoting = null, CutEpoch = null, Following = null, Promotions = s.Promotions + 1 });
+        address.Write();
+        var (timeline, fork) = await WhereAsync(sql, token);
+        LogPromoted(logger, order.Epoch, timeline, fork);
+        return new PromoteResult(timeline, fork, effect, Stopwatch.GetElapsedTime(started).TotalMilliseconds);
+    }, cancel);
+
+    /// <summary>A fenced primary that nobody replaced goes on at the next epoch: started, not promoted.</summary>
+    public Task<PromoteResult> RestartAsync(PromoteOrder order, CancellationToken cancel) => keeper.ExclusiveAsync(DatabaseState.Starting, async token =>
+    {
+        var started = Stopwatch.GetTimestamp();
+        if (await guard.StatusAsync(token) is not { Running: true })
+        {
+            if (!home.HasData || home.IsStandby || state.Current.PrimaryEpoch is null)
+                throw new InvalidOperationException($"{options.Region} holds no fenced primary to start again.");
+            await driver.StartAsync(standby: false, token);
+        }
+        var sql = driver.Local(Assignment.DatabaseName, 30);
+        if (await sql.ScalarAsync<bool>("select pg_is_in_recovery()", token))
+            throw new InvalidOperationException($"{options.Region} is a standby: promote it.");
+        var before = Lsn.Parse(await sql.ScalarAsync<string>("select pg_current_wal_insert_lsn()::text", token) ?? "0/0");
+        await WriteMarkerAsync(sql, order, token);
+        var effect = state.Current.PrimaryEpoch != order.Epoch;
+        state.Change(s => s with { PrimaryEpoch = order.Epoch, Promoting = null, CutEpoch = null, Following = null });
+        address.Write();
+        var (timeline, _) = await WhereAsync(sql, token);
+        return new PromoteResult(timeline, before, effect, Stopwatch.GetElapsedTime(started).TotalMilliseconds);
+    }, cancel);
+
+    private DatabaseAssignment Assignment => book.Current?.Database ?? throw new InvalidOperationException($"{options.Region} has no database assigned.");
+
+    private async Task PromoteAsync(PostgresSql sql, CancellationToken cancel)
+    {
+        var started = Stopwatch.GetTimestamp();
+        using var pace = new PeriodicTimer(Look);
+        await using var connection = await sql.OpenAsync(cancel);
+        var sent = 0;
+        while (true)
+        {
+            var took = Stopwatch.GetElapsedTime(started);
+            if (sent == 0 || (sent == 1 && took > PromoteAgain) || took > PromoteAgain * 25 * sent)
+            {
+                sent++;
+                await TryPromoteAsync(connection, cancel);
+            }
+            await using (var command = new NpgsqlCommand("select pg_is_in_recovery()", connection))
+            {
+                if (await command.ExecuteScalarAsync(cancel) is false)
+                    return;
+            }
+            if (took > PromoteMax)
+                throw new TimeoutException($"The standby in {options.Region} still recovers {took.TotalSeconds:F0} s after the promotion was ordered.");
+            await pace.WaitForNextTickAsync(cancel);
+        }
+    }
+
+    private static async Task TryPromoteAsync(NpgsqlConnection connection, CancellationToken cancel)
+    {
+        try
+        {
+            await using var command = new NpgsqlCommand("select pg_promote(false)", connection);
+            await command.ExecuteNonQueryAsync(cancel);
+        }
+        catch (PostgresException error) when (error.SqlState == PostgresErrorCodes.ObjectNotInPrerequisiteState) { } // the first call was enough
+    }
+
+    private Task WriteMarkerAsync(PostgresSql sql, PromoteOrder order, CancellationToken cancel) => sql.ExecuteAsync(string.Create(CultureInfo.InvariantCulture,
+        $"set synchronous_commit = local; insert into buildrunner.epoch (epoch, run, region) values ({order.Epoch}, {PostgresSql.Quote(order.Run)}, {PostgresSql.Quote(options.Region)}) on conflict (epoch) do nothing"), cancel);
+
+    private async Task<(int Timeline, Lsn Fork)> WhereAsync(PostgresSql sql, CancellationToken cancel)
+    {
+        var name = await sql.ScalarAsync<string>("select pg_walfile_name(pg_current_wal_insert_lsn())", cancel) ?? throw new InvalidOperationException("PostgreSQL named no WAL file.");
+        var timeline = int.Parse(name.AsSpan(0, 8), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture);
+        var history = Path.Combine(home.Data, "pg_wal", TimelineHistory.FileName(timeline));
+        return (timeline, File.Exists(history) ? TimelineHistory.Began(await File.ReadAllTextAsync(history, cancel)) ?? default : default);
+    }
+
+    /// <summary>No data, so no process: the fence is written all the same, so that none begins.</summary>
+    private GuardAnswer FenceNothing(FenceOrder order)
+    {
+        var before = keeper.Fence;
+        if (before?.Epoch >= order.Epoch)
+            return new GuardAnswer { Ok = true, Fence = before, Evidence = before.Evidence };
+        var fence = new FenceFile { Epoch = order.Epoch, Run = order.Run, Evidence = $"there is no PostgreSQL data in {options.Region}", At = DateTimeOffset.UtcNow, Fences = (before?.Fences ?? 0) + 1 };
+        AtomicFile.Write(home.FenceFile, System.Text.Json.JsonSerializer.SerializeToUtf8Bytes(fence, GuardJson.Default.FenceFile));
+        return new GuardAnswer { Ok = true, Fence = fence, Evidence = fence.Evidence, Effect = true };
+    }
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "Fenced at epoch {Epoch}: {Evidence}.")]
+    private static partial void LogFenced(ILogger logger, long epoch, string? evidence);
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "Promoted to epoch {Epoch}: timeline {Timeline} from {Fork}.")]
+    private static partial void LogPromoted(ILogger logger, long epoch, int timeline, Lsn fork);
+}

@@ -1,0 +1,33 @@
+using BuildRunner.Core.Databases;
+
+namespace BuildRunner.Server.Agent;
+
+/// <summary>Where timelines forked from each other, as PostgreSQL's `.history` files say: a line `parent TAB position TAB reason`.</summary>
+internal static class TimelineHistory
+{
+    /// <summary>Position at which a timeline was left, by the history of a later one; null: it is no ancestor.</summary>
+    public static Lsn? LeftAt(string history, int timeline)
+    {
+        foreach (var (parent, at) in Lines(history))
+        {
+            if (parent == timeline)
+                return at;
+        }
+        return null;
+    }
+
+    /// <summary>Position at which the history's own timeline began: its last line; null: there is none.</summary>
+    public static Lsn? Began(string history) => Lines(history).Select(line => (Lsn?)line.At).LastOrDefault();
+
+    public static string FileName(int timeline) => string.Create(CultureInfo.InvariantCulture, $"{timeline:X8}.history");
+
+    private static IEnumerable<(int Parent, Lsn At)> Lines(string history)
+    {
+        foreach (var line in history.Split('\n'))
+        {
+            var fields = line.Split('\t');
+            if (fields.Length >= 2 && int.TryParse(fields[0], CultureInfo.InvariantCulture, out var parent) && Lsn.TryParse(fields[1], out var at))
+                yield return (parent, at);
+        }
+    }
+}

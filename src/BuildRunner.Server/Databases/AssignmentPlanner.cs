@@ -1,0 +1,72 @@
+using BuildRunner.Client.Databases;
+using BuildRunner.Core.Databases;
+using BuildRunner.Core.Policy;
+
+namespace BuildRunner.Server.Databases;
+
+/// <summary>What a region's agent is to do, from the policy, the epoch record and what the agent asks.</summary>
+internal static class AssignmentPlanner
+{
+    /// <summary>The assignment without its version.</summary>
+    public static Assignment Plan(PolicyDocument policy, string region, DatabaseDefinition database, EpochRecord? record, bool initialised, string? startAsk, long fencingToken)
+    {
+        var definition = policy.Regions.First(r => r.Code == region);
+        return new Assignment
+        {
+            Version = 0,
+            Region = region,
+            FencingToken = fencingToken,
+            Database = definition.DatabaseHost is null || record is null ? null : Database(policy, region, database, record, initialised, startAsk),
+            Services = [.. policy.Services.Where(s => s.Command.Count > 0 && RunsIn(s, definition)).Select(Service)],
+        };
+    }
+
+    /// <summary>The first epoch: the policy's primary region holds it, every region with a database may be promoted.</summary>
+    public static EpochRecord? First(PolicyDocument policy, DatabaseDefinition database, DateTimeOffset now)
+    {
+        var holders = policy.Regions.Where(r => r.DatabaseHost is not null).ToList();
+        return holders.FirstOrDefault(r => r.Role == Core.Regions.RegionRole.Primary) is { } primary
+            ? EpochTransitions.First(database.Name, primary.Code, [.. holders.Select(r => r.Code)], now)
+            : null;
+    }
+
+    private static DatabaseAssignment Database(PolicyDocument policy, string region, DatabaseDefinition database, EpochRecord record, bool initialised, string? startAsk)
+    {
+        var isPrimary = record.Primary == region;
+        var open = record.State == EpochState.Open;
+        // While the epoch moves there is no primary that anyone may follow or write to.
+        var primary = record.State == EpochState.Moving ? null : policy.Regions.FirstOrDefault(r => r.Code == record.Primary);
+        return new DatabaseAssignment
+        {
+            Name = record.Database,
+            DatabaseName = database.DatabaseName,
+            User = database.User,
+            Epoch = record.Epoch,
+            State = record.State,
+            Duty = !open ? DatabaseDuty.Keep : isPrimary ? DatabaseDuty.Primary : DatabaseDuty.Standby,
+            Primary = primary?.Code,
+            PrimaryHost = primary?.DatabaseHost,
+            PrimaryPort = primary?.DatabasePort ?? 0,
+            ConfirmedAsk = open && isPrimary ? startAsk : null,
+            Initialise = open && isPrimary && record.Epoch == 1 && !initialised,
+            Fork = record.Former?.Fork,
+            FormerEpoch = record.Former?.Epoch,
+            FormerPrimary = record.Former?.Primary,
+        };
+    }
+
+    private static bool RunsIn(ServiceDefinition service, RegionDefinition region) =>
+        service.Regions.Count > 0 ? service.Regions.Contains(region.Code) : region.DatabaseHost is not null;
+
+    private static ServiceAssignment Service(ServiceDefinition service) => new()
+    {
+        Service = service.Name,
+        Track = "stable",
+        Version = service.Version,
+        Count = service.Instances,
+        Command = service.Command,
+        Environment = service.Environment,
+        PortFrom = service.PortFrom,
+        ReadyPath = service.ReadyPath,
+    };
+}

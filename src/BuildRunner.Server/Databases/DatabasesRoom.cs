@@ -1,0 +1,57 @@
+using BuildRunner.Client.Databases;
+using BuildRunner.Core.Databases;
+using BuildRunner.Core.Policy;
+using BuildRunner.Server.Hosting;
+using BuildRunner.Server.Policy;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Routing;
+using Microsoft.Extensions.DependencyInjection;
+
+namespace BuildRunner.Server.Databases;
+
+public static class DatabasesRoom
+{
+    /// <summary>Epoch records, assignments to agents, and what is known of each copy.</summary>
+    public static IServiceCollection AddDatabases(this IServiceCollection services)
+    {
+        services.AddSingleton<Epochs>();
+        services.AddSingleton<ReplicationWatch>().AddHostedService(all => all.GetRequiredService<ReplicationWatch>());
+        services.AddSingleton<AssignmentLoop>().AddHostedService(all => all.GetRequiredService<AssignmentLoop>());
+        return services;
+    }
+
+    public static void MapDatabases(this IEndpointRouteBuilder endpoints) =>
+        endpoints.MapGet("/v1/databases", async (Epochs epochs, IPolicySource policy, INodeReports reports, ReplicationWatch watch, CancellationToken cancel) =>
+            Results.Json(await ViewAsync(epochs, policy.Current, reports, watch, cancel), DatabasesJson.Default.DatabasesView)).RequireAuthorization("viewer");
+
+    private static async Task<DatabasesView> ViewAsync(Epochs epochs, PolicyDocument policy, INodeReports reports, ReplicationWatch watch, CancellationToken cancel)
+    {
+        var views = new List<DatabaseView>();
+        foreach (var database in policy.Databases.DefaultIfEmpty(new DatabaseDefinition { Name = "main" }))
+        {
+            views.Add(new DatabaseView
+            {
+                Name = database.Name,
+                Record = await epochs.GetAsync(database.Name, cancel),
+                Regions = [.. policy.Regions.Where(r => r.DatabaseHost is not null).Select(r => Copy(r.Code, reports, watch))],
+            });
+        }
+        return new DatabasesView { Databases = views };
+    }
+
+    private static DatabaseCopyView Copy(string region, INodeReports reports, ReplicationWatch watch)
+    {
+        var last = reports.LastAgent(region);
+        var fresh = reports.Agent(region) is not null;
+        var reading = last?.Report.Database;
+        return new DatabaseCopyView
+        {
+            Region = region,
+            State = fresh && reading is not null ? reading.State : DatabaseState.Unknown,
+            ReportAgeSeconds = last?.Age.TotalSeconds,
+            KnownLagSeconds = reading?.State == DatabaseState.Primary ? null : watch.KnownLag(region)?.TotalSeconds,
+            Reading = reading,
+        };
+    }
+}
