@@ -17,6 +17,7 @@ namespace BuildRunner.Client;
 [JsonSerializable(typeof(Assignment))]
 [JsonSerializable(typeof(AgentReport))]
 [JsonSerializable(typeof(AddressFile))]
+[JsonSerializable(typeof(DatabaseReading))]
 [JsonSerializable(typeof(EpochRecord))]
 [JsonSerializable(typeof(FenceProof))]
 [JsonSerializable(typeof(FenceOrder))]

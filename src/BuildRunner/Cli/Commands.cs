@@ -18,5 +18,7 @@ internal static class Commands
         yield return ServerCommands.Build();
         yield return DevCommands.Build();
         yield return GatewayCommands.Build();
+        yield return AgentCommands.Agent();
+        yield return AgentCommands.Guard();
     }
 }
