@@ -23,6 +23,10 @@ internal sealed class SqliteStore : IStore, IDisposable
         var session = new SqliteSession(connection);
         if (pagesMax is { } pages)
             SqliteFile.Execute(connection, $"PRAGMA max_page_count = {pages}");
+        Synchronous = session.Number("PRAGMA synchronous") ?? -1;
+        JournalMode = session.Command("PRAGMA journal_mode").ExecuteScalar() as string;
+        if (Synchronous != 2 || JournalMode != "wal")
+            throw new StoreException($"The store {path} cannot be kept safe here: SQLite gives synchronous {Synchronous} and journal '{JournalMode}', needed are 2 and 'wal'. Is the folder on a network file system?");
         var leases = new LeaseClock(time);
         using (var held = session.Command("SELECT name, ttl_ms FROM leases WHERE held = 1").ExecuteReader())
         {
@@ -35,6 +39,14 @@ internal sealed class SqliteStore : IStore, IDisposable
     public string Name => "sqlite";
 
     public string Path { get; }
+
+    /// <summary>Transactions so far; fewer than writes when writes came together.</summary>
+    internal long Commits => _writer.Commits;
+
+    /// <summary>SQLite's own word for how the writer's connection flushes: 2 is FULL.</summary>
+    internal long Synchronous { get; }
+
+    internal string? JournalMode { get; }
 
     /// <summary>Opens the file, or makes it; throws <see cref="StoreException"/> when it is in use, damaged, foreign or newer.</summary>
     public static SqliteStore Open(string path, TimeProvider time, ILogger logger, int? pagesMax = null)

@@ -20,6 +20,7 @@ internal sealed class SqliteWriter : IDisposable
     private readonly StoreWatches _watches;
     private readonly Thread _thread;
     private StoreException? _broken;
+    private long _commits;
 
     public SqliteWriter(string path, SqliteSession session, LeaseClock leases, StoreWatches watches)
     {
@@ -27,6 +28,8 @@ internal sealed class SqliteWriter : IDisposable
         _thread = new Thread(Loop) { IsBackground = true, Name = "store" };
         _thread.Start();
     }
+
+    public long Commits => Volatile.Read(ref _commits);
 
     /// <summary>A write whose caller gave up before it began is left out; one that began may be carried out all the same.</summary>
     public async Task<T> WriteAsync<T>(int bytes, Func<SqliteSession, SqliteBatch, T> act, CancellationToken cancel)
@@ -76,6 +79,7 @@ internal sealed class SqliteWriter : IDisposable
             foreach (var work in works)
                 work.Act(_session, batch);
             _session.Execute("COMMIT");
+            Volatile.Write(ref _commits, _commits + 1);
         }
         catch (Exception error)
         {
