@@ -50,7 +50,7 @@ internal static class ServerRole
         // An empty builder: no configuration file of the working directory and no ASPNETCORE_ variable changes what the server does.
         var builder = WebApplication.CreateEmptyBuilder(new() { ApplicationName = "br", ContentRootPath = AppContext.BaseDirectory });
         var log = new LineLog(Path.Combine(options.DataFolder, "server.log"), options.LogToTerminal ? Console.Error : null);
-        builder.Logging.AddProvider(log);
+        builder.Services.AddSingleton<ILoggerProvider>(_ => log); // by a factory: the container closes it, as the last
         builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel =>
         {
             kestrel.AddServerHeader = false;
