@@ -10,7 +10,6 @@ internal readonly record struct ProcessRow(int Id, int Parent, string Name, char
 internal static partial class ProcessTable
 {
     private const int SigKill = 9;
-    private const int SigTerm = 15;
 
     public static IReadOnlyList<ProcessRow> All()
     {
@@ -59,9 +58,12 @@ internal static partial class ProcessTable
         return [.. all.Where(p => roots.Contains(p.Id))];
     }
 
-    public static void Kill(int id) => _ = SendSignal(id, SigKill);
-
-    public static void Terminate(int id) => _ = SendSignal(id, SigTerm);
+    /// <summary>One process by its number; 0 and below would be whole groups.</summary>
+    public static void Kill(int id)
+    {
+        if (id > 1)
+            _ = SendSignal(id, SigKill);
+    }
 
     private static bool Bears(int id, byte[] wanted)
     {

@@ -1,6 +1,7 @@
 using System.Diagnostics;
-using System.Net.Http.Headers;
 using System.Text.Json;
+using BuildRunner.Client;
+using BuildRunner.Client.Regions;
 
 namespace BuildRunner.Dev;
 
@@ -12,8 +13,10 @@ internal sealed class Readiness(Supervisor supervisor) : IDisposable
 {
     public static readonly TimeSpan Max = TimeSpan.FromSeconds(120);
     private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(100);
+    private static readonly TimeSpan AnswerMax = TimeSpan.FromSeconds(3);
 
-    private readonly HttpClient _http = new(new SocketsHttpHandler { UseProxy = false, ConnectTimeout = TimeSpan.FromSeconds(1), AllowAutoRedirect = false }) { Timeout = TimeSpan.FromSeconds(3) };
+    private readonly RegionsClient _regions = new(ApiConnection.Create(new Uri(supervisor.Layout.Server), File.ReadAllText(supervisor.Layout.Token).Trim()));
+    private readonly HttpClient _http = new(new SocketsHttpHandler { UseProxy = false, ConnectTimeout = TimeSpan.FromSeconds(1), AllowAutoRedirect = false }) { Timeout = AnswerMax };
 
     /// <summary>Null when all is ready; else what is missing when the time was up, or as soon as it is clear that it will not come.</summary>
     public async Task<Missing?> WaitAsync(Action<string> say, CancellationToken cancel)
@@ -42,9 +45,9 @@ internal sealed class Readiness(Supervisor supervisor) : IDisposable
             return new("waiting for the server", layout.Log("server"));
         foreach (var region in DevRegion.All)
         {
-            var state = health.GetValueOrDefault(region.Code, "not known yet");
-            if (state != "healthy")
-                return new($"{health.Values.Count(h => h == "healthy")} of {DevRegion.All.Count} regions healthy; {region.Code} is {state}", layout.Log($"agent-{region.Code}"));
+            var item = health.Regions.FirstOrDefault(r => r.Code == region.Code);
+            if (item is not { Active: true })
+                return new($"{health.Regions.Count(r => r.Active)} of {DevRegion.All.Count} regions healthy; {region.Code} is {Word(item)}", layout.Log($"agent-{region.Code}"));
         }
         foreach (var region in DevRegion.All)
         {
@@ -54,21 +57,13 @@ internal sealed class Readiness(Supervisor supervisor) : IDisposable
         return null;
     }
 
-    /// <summary>Health by region; null while the server does not answer.</summary>
-    private async Task<Dictionary<string, string>?> HealthAsync(CancellationToken cancel)
+    /// <summary>Null while the server does not answer.</summary>
+    private async Task<RegionsAnswer?> HealthAsync(CancellationToken cancel)
     {
-        try
-        {
-            using var request = new HttpRequestMessage(HttpMethod.Get, $"{supervisor.Layout.Server}/v1/regions/health");
-            request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", (await File.ReadAllTextAsync(supervisor.Layout.Token, cancel)).Trim());
-            using var answer = await _http.SendAsync(request, cancel);
-            if (!answer.IsSuccessStatusCode)
-                return null;
-            using var document = await JsonDocument.ParseAsync(await answer.Content.ReadAsStreamAsync(cancel), cancellationToken: cancel);
-            return document.RootElement.GetProperty("regions").EnumerateArray()
-                .ToDictionary(r => r.GetProperty("code").GetString()!, r => r.GetProperty("health").GetString() ?? "unknown");
-        }
-        catch (Exception error) when (IsAbsence(error, cancel)) { return null; }
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        limit.CancelAfter(AnswerMax);
+        try { return await _regions.HealthAsync(all: true, from: null, limit.Token); }
+        catch (Exception error) when (error is ApiException or ApiUnreachableException || IsAbsence(error, cancel)) { return null; }
     }
 
     private async Task<bool> ServesAsync(DevRegion region, CancellationToken cancel)
@@ -80,6 +75,8 @@ internal sealed class Readiness(Supervisor supervisor) : IDisposable
         }
         catch (Exception error) when (IsAbsence(error, cancel)) { return false; }
     }
+
+    private static string Word(RegionItem? item) => item is null ? "not known yet" : item.Reason.Length > 0 ? $"{item.Health.ToString().ToLowerInvariant()}: {item.Reason}" : item.Health.ToString().ToLowerInvariant();
 
     private static bool IsAbsence(Exception error, CancellationToken cancel) =>
         error is HttpRequestException or JsonException or IOException || (error is OperationCanceledException && !cancel.IsCancellationRequested);
