@@ -65,6 +65,19 @@ public sealed partial class ApplicationDatabase : IAsyncDisposable
         throw new DatabaseUnreachableException(last is null ? "This host's agent has named no database to read from yet." : $"No copy of the database answers: {last.Message}", last);
     }
 
+    /// <summary>
+    /// Runs a read at the primary, for what may not have arrived at this host's copy yet; default when no primary is known or it is the
+    /// copy itself.
+    /// </summary>
+    public async Task<T?> ReadPrimaryAsync<T>(Func<NpgsqlConnection, CancellationToken, Task<T>> read, CancellationToken cancel)
+    {
+        var pool = Volatile.Read(ref _write);
+        if (pool is null || pool.Endpoint == Volatile.Read(ref _read)?.Endpoint)
+            return default;
+        await using var connection = await pool.Source.OpenConnectionAsync(cancel);
+        return await read(connection, cancel);
+    }
+
     /// <summary>Opens connections ahead of need, up to half of what the pools may hold, so that the first requests do not wait for them.</summary>
     public async Task<int> WarmAsync(CancellationToken cancel)
     {

@@ -22,9 +22,10 @@ public sealed class Problem : IResult
     public int Status => _status;
 
     /// <summary>Seconds for `Retry-After`; null: none.</summary>
-    public int? RetryAfter { get; init; }
+    public int? RetryAfter { get; private init; }
 
-    public static Problem Of(int status, string type, string title, string? detail = null) => new(status, type, title, detail);
+    public static Problem Of(int status, string type, string title, string? detail = null, int? retryAfter = null) =>
+        new(status, type, title, detail) { RetryAfter = retryAfter };
 
     /// <summary>421: nothing was touched; the request belongs to another epoch or another host.</summary>
     public static Problem Misdirected(string reason) =>

@@ -5,8 +5,8 @@ using Npgsql;
 namespace BuildRunner.Application;
 
 /// <summary>
-/// The endpoints by which a run proves, through a gateway, that an application writes, reads and is warm. Table `buildrunner.verify` keeps
-/// the newest <see cref="RowsKept"/> rows.
+/// The endpoints by which a run proves, through a gateway, that an application writes, reads and is warm. Table `buildrunner_verify`, in
+/// the database user's own schema, keeps the newest <see cref="RowsKept"/> rows.
 /// </summary>
 internal sealed class VerifyEndpoints(ApplicationDatabase database, Writes writes, IEnumerable<Warmer> warmers)
 {
@@ -18,23 +18,21 @@ internal sealed class VerifyEndpoints(ApplicationDatabase database, Writes write
     {
         var id = Guid.CreateVersion7();
         var epoch = context.Features.Get<RequestEpoch>()?.Epoch;
-        WriteOutcome<string?> outcome;
+        WriteOutcome<int> outcome;
         try
         {
             outcome = await writes.RunAsync(context, async (connection, cancel) =>
             {
-                if (await MakeTableAsync(connection, cancel) is { } missing)
-                    return missing;
+                await MakeTableAsync(connection, cancel);
                 await using var command = new NpgsqlCommand(
                     """
-                    WITH old AS (DELETE FROM buildrunner.verify WHERE at < (SELECT at FROM buildrunner.verify ORDER BY at DESC OFFSET @kept LIMIT 1))
-                    INSERT INTO buildrunner.verify (id, epoch) VALUES (@id, @epoch)
+                    WITH old AS (DELETE FROM buildrunner_verify WHERE at < (SELECT at FROM buildrunner_verify ORDER BY at DESC OFFSET @kept LIMIT 1))
+                    INSERT INTO buildrunner_verify (id, epoch) VALUES (@id, @epoch)
                     """, connection);
                 command.Parameters.Add(new NpgsqlParameter<int>("kept", RowsKept - 2));
                 command.Parameters.Add(new NpgsqlParameter<Guid>("id", id));
                 command.Parameters.Add(new NpgsqlParameter<long>("epoch", epoch ?? 0));
-                await command.ExecuteNonQueryAsync(cancel);
-                return null;
+                return await command.ExecuteNonQueryAsync(cancel);
             });
         }
         catch (Exception error) when (error is NpgsqlException)
@@ -43,9 +41,7 @@ internal sealed class VerifyEndpoints(ApplicationDatabase database, Writes write
             return;
         }
 
-        await outcome.Answer(missing => missing is null
-            ? Results.Json(new VerifyDocument(epoch, id.ToString()), ApplicationJson.Default.VerifyDocument, statusCode: StatusCodes.Status201Created)
-            : Problem.Of(StatusCodes.Status503ServiceUnavailable, "application.verify-table", missing)).ExecuteAsync(context);
+        await outcome.Answer(_ => Results.Json(new VerifyDocument(epoch, id.ToString()), ApplicationJson.Default.VerifyDocument, statusCode: StatusCodes.Status201Created)).ExecuteAsync(context);
     }
 
     public async Task ReadAsync(HttpContext context)
@@ -102,35 +98,26 @@ internal sealed class VerifyEndpoints(ApplicationDatabase database, Writes write
         await context.Response.WriteAsJsonAsync(new WarmDocument(all.Length, connections, Stopwatch.GetElapsedTime(start).TotalMilliseconds, failures), ApplicationJson.Default.WarmDocument);
     }
 
-    /// <summary>The agent makes schema `buildrunner`; the table is the application's. Null: it is there.</summary>
-    private static async Task<string?> MakeTableAsync(NpgsqlConnection connection, CancellationToken cancel)
+    private static async Task MakeTableAsync(NpgsqlConnection connection, CancellationToken cancel)
     {
-        await using (var look = new NpgsqlCommand("SELECT to_regclass('buildrunner.verify') IS NOT NULL, has_schema_privilege('buildrunner', 'CREATE')", connection))
-        await using (var found = await look.ExecuteReaderAsync(cancel))
-        {
-            await found.ReadAsync(cancel);
-            if (found.GetBoolean(0))
-                return null;
-            if (!found.GetBoolean(1))
-                return "Table buildrunner.verify is missing and this user may not make it: GRANT USAGE, CREATE ON SCHEMA buildrunner to it.";
-        }
-
+        await using var look = new NpgsqlCommand("SELECT to_regclass('buildrunner_verify') IS NOT NULL", connection);
+        if (await look.ExecuteScalarAsync(cancel) is true)
+            return;
         await using var make = new NpgsqlCommand(
             """
             SELECT pg_advisory_xact_lock(6822541130217);
-            CREATE TABLE IF NOT EXISTS buildrunner.verify (id uuid PRIMARY KEY, epoch bigint NOT NULL, at timestamptz NOT NULL DEFAULT clock_timestamp());
-            CREATE INDEX IF NOT EXISTS verify_at ON buildrunner.verify (at);
+            CREATE TABLE IF NOT EXISTS buildrunner_verify (id uuid PRIMARY KEY, epoch bigint NOT NULL, at timestamptz NOT NULL DEFAULT clock_timestamp());
+            CREATE INDEX IF NOT EXISTS buildrunner_verify_at ON buildrunner_verify (at);
             """, connection);
         await make.ExecuteNonQueryAsync(cancel);
-        return null;
     }
 
     private static async Task<long?> FindAsync(NpgsqlConnection connection, Guid id, CancellationToken cancel)
     {
-        await using var command = new NpgsqlCommand("SELECT epoch FROM buildrunner.verify WHERE id = @id", connection);
+        await using var command = new NpgsqlCommand("SELECT epoch FROM buildrunner_verify WHERE id = @id", connection);
         command.Parameters.Add(new NpgsqlParameter<Guid>("id", id));
         try { return await command.ExecuteScalarAsync(cancel) is long epoch ? epoch : null; }
-        catch (PostgresException missing) when (missing.SqlState is PostgresErrorCodes.UndefinedTable or PostgresErrorCodes.InvalidSchemaName) { return null; }
+        catch (PostgresException missing) when (missing.SqlState == PostgresErrorCodes.UndefinedTable) { return null; }
     }
 
     private static Problem NotFound(Guid id) => Problem.Of(StatusCodes.Status404NotFound, "application.verify-not-found", $"No verification row {id}.");
