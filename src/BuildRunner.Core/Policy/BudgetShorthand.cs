@@ -19,8 +19,7 @@ internal sealed record BudgetShorthandKey() : PolicyKey<PerformanceRules>(null, 
         ["inp"] = (b, v) => b with { Inp = v },
     };
 
-    /// <summary>Names for a suggestion when one is misspelt.</summary>
-    public static IEnumerable<string> Known => Services.SelectMany(s => Metrics.Keys.Select(m => $"{s}_{m}{Ending}"));
+    public override IEnumerable<string> Names => Services.SelectMany(s => Metrics.Keys.Select(m => $"{s}_{m}{Ending}"));
 
     public override bool Takes(string key) => Split(key) is not null;
 

@@ -46,7 +46,7 @@ internal static class Forms
     public static readonly ScalarForm<string> Network = new("network",
         text => System.Net.IPNetwork.TryParse(text, out _) || System.Net.IPAddress.TryParse(text, out _)
             ? new(text)
-            : Judged<string>.Error($"'{PolicyReading.Quote(text)}' is no network.", "Write it as 10.0.0.0/8 (the bits after the prefix are 0)."),
+            : Judged<string>.Error($"'{PolicyReading.Quote(text)}' is no network.", "Write it as 10.0.0.0/8."),
         value => value);
 
     public static ScalarForm<TimeSpan> Duration(TimeSpan min, TimeSpan max) => new("duration",

@@ -34,7 +34,7 @@ internal sealed class PolicyShape<T>
     public PolicyShape<T> Items<V>(string name, PolicyShape<V> shape, Func<V> seed, Func<T, IReadOnlyList<V>> get, Func<T, IReadOnlyList<V>, T> set, string summary) =>
         With(new ItemsKey<T, V>(name, shape, seed, get, set, summary));
 
-    public IEnumerable<string> Names => _keys.Where(k => k.Name is not null).Select(k => k.Name!);
+    private IEnumerable<string> Names => _keys.SelectMany(k => k.Names);
 
     public T Read(T seed, PolicyNode node, PolicyPath path, PolicyReading reading, PolicyPosition namedAt)
     {
@@ -77,6 +77,9 @@ internal sealed class PolicyShape<T>
 /// <summary>One key of a mapping; null name: it takes a family of names.</summary>
 internal abstract record PolicyKey<T>(string? Name, string Summary, bool Required)
 {
+    /// <summary>Names to suggest for a misspelt one.</summary>
+    public virtual IEnumerable<string> Names => Name is null ? [] : [Name];
+
     public virtual bool Takes(string key) => key == Name;
 
     public abstract T Read(T owner, PolicyEntry entry, PolicyPath path, PolicyReading reading);
