@@ -20,5 +20,6 @@ internal static class Commands
         yield return GatewayCommands.Build();
         yield return AgentCommands.Agent();
         yield return AgentCommands.Guard();
+        yield return RouteCommands.Build();
     }
 }

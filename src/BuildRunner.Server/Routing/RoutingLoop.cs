@@ -1,0 +1,59 @@
+using System.Collections.Concurrent;
+using BuildRunner.Client.Hosting;
+using BuildRunner.Server.Hosting;
+using BuildRunner.Server.Policy;
+using BuildRunner.Server.Regions;
+using BuildRunner.Server.Storage;
+using Microsoft.Extensions.Logging;
+
+namespace BuildRunner.Server.Routing;
+
+/// <summary>Keeps the table true: looks twice a second, and at once when a verdict, an epoch, a hold, the policy or an instance has changed.</summary>
+internal sealed class RoutingLoop : ReconcileLoop
+{
+    private readonly RoutingDesk _desk;
+    private readonly INodeReports _reports;
+    private readonly IDisposable[] _hints;
+    private readonly ConcurrentDictionary<string, int> _seen = new(StringComparer.Ordinal);
+
+    public RoutingLoop(RoutingDesk desk, IPolicySource policy, IRegionHealth health, IProbePlan probes, INodeReports reports, IStore store, TimeProvider time, ILogger<RoutingLoop> logger)
+        : base(TimeSpan.FromMilliseconds(500), time, logger)
+    {
+        (_desk, _reports) = (desk, reports);
+        _hints =
+        [
+            policy.OnChange(Wake), health.OnChange(Wake), probes.OnChange(Wake),
+            reports.OnReport(Reported),
+            store.Watch("databases/", _ => Wake()),
+            store.Watch(RoutingRecords.HoldPrefix, _ => Wake()),
+        ];
+    }
+
+    public override Task RunOnceAsync(CancellationToken cancel) => _desk.PublishAsync(cancel);
+
+    public override void Dispose()
+    {
+        foreach (var hint in _hints)
+            hint.Dispose();
+        base.Dispose();
+    }
+
+    /// <summary>Reports come twice a second from everyone; only one that changes what routing reads off it wakes the loop.</summary>
+    private void Reported(NodeName node)
+    {
+        if (node.Kind != NodeKind.Agent || _reports.Agent(node.Region) is not { } report)
+            return;
+        var print = new HashCode();
+        print.Add(report.Database?.State);
+        print.Add(report.Database?.MarkerEpoch);
+        print.Add(report.Database?.AcceptsConnections);
+        foreach (var instance in report.Instances)
+            print.Add((instance.Id, instance.Address, instance.Ready, instance.Draining));
+        var now = print.ToHashCode();
+        if (!_seen.TryGetValue(node.Region, out var before) || before != now)
+        {
+            _seen[node.Region] = now;
+            Wake();
+        }
+    }
+}

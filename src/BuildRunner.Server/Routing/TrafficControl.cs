@@ -1,0 +1,83 @@
+using BuildRunner.Client.Routing;
+using BuildRunner.Core.Routing;
+using BuildRunner.Server.Hosting;
+using BuildRunner.Server.Policy;
+using BuildRunner.Server.Storage;
+
+namespace BuildRunner.Server.Routing;
+
+/// <inheritdoc cref="ITrafficControl"/>
+internal sealed class TrafficControl(RoutingDesk desk, RoutingRecords records, IPolicySource policy, INodeReports reports, TimeProvider time) : ITrafficControl
+{
+    private static readonly TimeSpan SilentMax = TimeSpan.FromSeconds(3);
+
+    public async Task<TrafficOutcome> HoldAsync(string database, string holdId, Fence? fence, CancellationToken cancel)
+    {
+        var written = await records.WriteAsync(new HoldRecord(database, holdId, time.GetUtcNow()), fence, cancel);
+        if (written is StoreWrite.Fenced fenced)
+            return new TrafficOutcome.Fenced(fenced.Current);
+        if (written is StoreWrite.Conflict && (await records.HoldAsync(database, cancel)).Hold is { } held && held.HoldId != holdId)
+            return new TrafficOutcome.Taken(held.HoldId);
+        return new TrafficOutcome.Done(await desk.PublishAsync(cancel), Effect: written is StoreWrite.Done);
+    }
+
+    public async Task<TrafficOutcome> ReleaseAsync(string database, string holdId, Fence? fence, CancellationToken cancel)
+    {
+        var (held, version) = await records.HoldAsync(database, cancel);
+        if (held is null)
+            return new TrafficOutcome.Done(await desk.PublishAsync(cancel), Effect: false);
+        if (held.HoldId != holdId)
+            return new TrafficOutcome.Taken(held.HoldId);
+        if (await records.DeleteHoldAsync(database, version, fence, cancel) is StoreWrite.Fenced fenced)
+            return new TrafficOutcome.Fenced(fenced.Current);
+        return new TrafficOutcome.Done(await desk.PublishAsync(cancel), Effect: true);
+    }
+
+    public Task<long> PublishAsync(CancellationToken cancel) => desk.PublishAsync(cancel);
+
+    public Task<GatewayConfirmation> WaitHeldAsync(string database, string holdId, long version, bool inFlightMatters, TimeSpan limit, CancellationToken cancel) =>
+        WaitAsync(report => Held(report, database, holdId, version, inFlightMatters), limit, cancel);
+
+    public Task<GatewayConfirmation> WaitTableAsync(long version, TimeSpan limit, CancellationToken cancel) =>
+        WaitAsync(report => report.TableVersion >= version ? (true, $"has table {report.TableVersion}") : (false, $"still has table {report.TableVersion}"), limit, cancel);
+
+    private async Task<GatewayConfirmation> WaitAsync(Func<GatewayReport, (bool, string)> judge, TimeSpan limit, CancellationToken cancel)
+    {
+        await reports.WaitAsync(_ => Look(judge).Confirmed, limit, cancel);
+        return Look(judge);
+    }
+
+    private GatewayConfirmation Look(Func<GatewayReport, (bool, string)> judge)
+    {
+        var evidence = policy.Current.Regions.Select(r => Evidence(r.Code, judge)).ToList();
+        // Nobody there is no confirmation: a server that has just started has heard of no one yet.
+        return new GatewayConfirmation(evidence.Exists(e => e.Live) && evidence.TrueForAll(e => e.Confirmed || !e.Live), evidence);
+    }
+
+    private GatewayEvidence Evidence(string region, Func<GatewayReport, (bool Confirmed, string Said)> judge)
+    {
+        if (reports.Gateway(region, SilentMax) is { } report)
+        {
+            var (confirmed, said) = judge(report);
+            return new GatewayEvidence(region, Live: true, confirmed, said);
+        }
+        return reports.LastGateway(region) is { } last
+            ? new GatewayEvidence(region, Live: false, Confirmed: false, $"away, silent for {last.Age.TotalSeconds:0} s")
+            : desk.Age < SilentMax
+                ? new GatewayEvidence(region, Live: true, Confirmed: false, "not heard yet, this server has just started")
+                : new GatewayEvidence(region, Live: false, Confirmed: false, "away, never heard since this server started");
+    }
+
+    private static (bool, string) Held(GatewayReport report, string database, string holdId, long version, bool inFlightMatters)
+    {
+        if (report.TableVersion < version)
+            return (false, $"still has table {report.TableVersion}");
+        if (report.Holds.FirstOrDefault(h => h.Database == database && h.HoldId == holdId) is not { } hold)
+            return (false, $"has table {report.TableVersion} and does not hold");
+        if (hold.Expired)
+            return (true, "its hold has run out: writes are refused"); // refused at once: nothing goes out
+        return hold.InFlight > 0 && inFlightMatters
+            ? (false, $"holds, {hold.InFlight} writes are still out")
+            : (true, $"holds, {hold.Waiting} writes wait, {hold.InFlight} are out");
+    }
+}
