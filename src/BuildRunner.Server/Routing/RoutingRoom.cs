@@ -18,14 +18,14 @@ public static class RoutingRoom
     private const int PathMax = 4096;
 
     /// <param name="services">The server's.</param>
-    /// <param name="geoCityFile">City database for `br route explain`; the same file that the gateways are given. Null: countries only.</param>
+    /// <param name="geoCityFile">City database for `br route explain`; the same file that the gateways are given. Null: BR_GEO_CITY, else countries only.</param>
     public static IServiceCollection AddTrafficRouting(this IServiceCollection services, string? geoCityFile = null)
     {
         services.AddSingleton<RoutingRecords>();
         services.AddSingleton<RoutingDesk>();
         services.AddSingleton<ITrafficControl, TrafficControl>();
         services.AddSingleton<RoutingLoop>().AddHostedService(all => all.GetRequiredService<RoutingLoop>());
-        services.AddSingleton(all => new GeoReader(geoCityFile, all.GetRequiredService<ILogger<GeoReader>>()));
+        services.AddSingleton(all => new GeoReader(geoCityFile ?? GeoReader.FileFromEnvironment, all.GetRequiredService<ILogger<GeoReader>>()));
         services.AddSingleton<IGeoReader>(all => all.GetRequiredService<GeoReader>());
         services.AddHostedService<GeoReloadLoop>();
         return services;

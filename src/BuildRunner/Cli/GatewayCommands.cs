@@ -1,6 +1,7 @@
 using System.CommandLine;
 using BuildRunner.Server.Gateway;
 using BuildRunner.Server.Hosting;
+using BuildRunner.Server.Hosting.Geo;
 using Microsoft.Extensions.Hosting;
 
 namespace BuildRunner.Cli;
@@ -36,7 +37,7 @@ internal static class GatewayCommands
                         Server = endpoints.Server,
                         TokenFile = endpoints.TokenFile,
                         Listen = listen,
-                        GeoCityFile = context.Parse.GetValue(GeoCity)?.FullName,
+                        GeoCityFile = context.Parse.GetValue(GeoCity)?.FullName ?? GeoReader.FileFromEnvironment,
                         WatchStdin = context.Parse.GetValue(WatchStdin),
                         Inline = !context.Parse.GetValue(NoInline),
                     },

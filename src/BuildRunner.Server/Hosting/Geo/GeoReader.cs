@@ -12,6 +12,9 @@ namespace BuildRunner.Server.Hosting.Geo;
 /// </summary>
 public sealed partial class GeoReader : IGeoReader, IDisposable
 {
+    /// <summary>`BR_GEO_CITY`: the city database where no option names one, so that gateways and the server are given the same.</summary>
+    public static string? FileFromEnvironment => Environment.GetEnvironmentVariable("BR_GEO_CITY") is { Length: > 0 } file ? Path.GetFullPath(file) : null;
+
     private const long CityBytesMax = 512L * 1024 * 1024;
     private readonly Reader? _countries;
     private readonly string? _cityFile;
