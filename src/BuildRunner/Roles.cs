@@ -2,6 +2,7 @@ using System.Net;
 using BuildRunner.Cli;
 using BuildRunner.Client.Hosting;
 using BuildRunner.Server.Access;
+using BuildRunner.Server.Databases;
 using BuildRunner.Server.Events;
 using BuildRunner.Server.Hosting;
 using BuildRunner.Server.Policy;
@@ -73,6 +74,7 @@ internal static class ServerRole
         services.AddPolicy(PolicyOptions.FromEnvironment(options.PolicyFile));
         services.AddAccess(new AccessOptions { DataFolder = options.DataFolder, SeedTokens = options.SeedTokens, Hosts = HostsOf(options.Listen) });
         services.AddHosting(options.DataFolder, Network.FromEnvironment());
+        services.AddDatabases();
 
         var app = builder.Build();
         app.UseProblemAnswers();
@@ -81,6 +83,7 @@ internal static class ServerRole
         app.MapEvents();
         app.MapAccess();
         app.MapPolicy();
+        app.MapDatabases();
         return app;
     }
 

@@ -33,8 +33,6 @@ public sealed record DatabaseCopyView
     public required DatabaseState State { get; init; }
     public double? ReportAgeSeconds { get; init; }
 
-    /// <summary>Primary's last report minus the last moment at which this copy was known to hold everything; null: unknown, or it is the primary.</summary>
-    public double? KnownLagSeconds { get; init; }
     public DatabaseReading? Reading { get; init; }
 }
 

@@ -16,16 +16,15 @@ public static class DatabasesRoom
     public static IServiceCollection AddDatabases(this IServiceCollection services)
     {
         services.AddSingleton<Epochs>();
-        services.AddSingleton<ReplicationWatch>().AddHostedService(all => all.GetRequiredService<ReplicationWatch>());
         services.AddSingleton<AssignmentLoop>().AddHostedService(all => all.GetRequiredService<AssignmentLoop>());
         return services;
     }
 
     public static void MapDatabases(this IEndpointRouteBuilder endpoints) =>
-        endpoints.MapGet("/v1/databases", async (Epochs epochs, IPolicySource policy, INodeReports reports, ReplicationWatch watch, CancellationToken cancel) =>
-            Results.Json(await ViewAsync(epochs, policy.Current, reports, watch, cancel), DatabasesJson.Default.DatabasesView)).RequireAuthorization("viewer");
+        endpoints.MapGet("/v1/databases", async (Epochs epochs, IPolicySource policy, INodeReports reports, CancellationToken cancel) =>
+            Results.Json(await ViewAsync(epochs, policy.Current, reports, cancel), DatabasesJson.Default.DatabasesView)).RequireAuthorization("viewer");
 
-    private static async Task<DatabasesView> ViewAsync(Epochs epochs, PolicyDocument policy, INodeReports reports, ReplicationWatch watch, CancellationToken cancel)
+    private static async Task<DatabasesView> ViewAsync(Epochs epochs, PolicyDocument policy, INodeReports reports, CancellationToken cancel)
     {
         var views = new List<DatabaseView>();
         foreach (var database in policy.Databases.DefaultIfEmpty(new DatabaseDefinition { Name = "main" }))
@@ -34,13 +33,13 @@ public static class DatabasesRoom
             {
                 Name = database.Name,
                 Record = await epochs.GetAsync(database.Name, cancel),
-                Regions = [.. policy.Regions.Where(r => r.DatabaseHost is not null).Select(r => Copy(r.Code, reports, watch))],
+                Regions = [.. policy.Regions.Where(r => r.DatabaseHost is not null).Select(r => Copy(r.Code, reports))],
             });
         }
         return new DatabasesView { Databases = views };
     }
 
-    private static DatabaseCopyView Copy(string region, INodeReports reports, ReplicationWatch watch)
+    private static DatabaseCopyView Copy(string region, INodeReports reports)
     {
         var last = reports.LastAgent(region);
         var fresh = reports.Agent(region) is not null;
@@ -50,7 +49,6 @@ public static class DatabasesRoom
             Region = region,
             State = fresh && reading is not null ? reading.State : DatabaseState.Unknown,
             ReportAgeSeconds = last?.Age.TotalSeconds,
-            KnownLagSeconds = reading?.State == DatabaseState.Primary ? null : watch.KnownLag(region)?.TotalSeconds,
             Reading = reading,
         };
     }
