@@ -42,7 +42,7 @@ public sealed class AgentDatabaseTests : IAsyncLifetime
     }
 
     [Fact(Timeout = TestMax)]
-    public async Task Failover_AliveFormer_FencedPromotedAndRejoinedByRewind()
+    public async Task Failover_AliveFormer_FencedPromotedAndRejoined()
     {
         await BeginAsync();
         var proof = await _east.FenceAsync(1);

@@ -6,6 +6,7 @@ using BuildRunner.Client.Access;
 using BuildRunner.Client.Databases;
 using BuildRunner.Client.Hosting;
 using BuildRunner.Core.Databases;
+using BuildRunner.Server.Access;
 using BuildRunner.Server.Agent;
 using BuildRunner.Server.Databases;
 using BuildRunner.Server.Hosting;
@@ -64,7 +65,7 @@ public sealed class AgentServerTests : IAsyncDisposable
         Assert.True(await reports.WaitAsync(all => all.Agent("us-west-1")?.Instances is [{ Ready: true }], TimeSpan.FromSeconds(20), cancel), "the instance is ready");
     }
 
-    private async Task ReachesAsync(DatabasesClient client, string region, DatabaseState state, long epoch)
+    private static async Task ReachesAsync(DatabasesClient client, string region, DatabaseState state, long epoch)
     {
         var cancel = TestContext.Current.CancellationToken;
         DatabasesView? last = null;
@@ -107,8 +108,8 @@ public sealed class AgentServerTests : IAsyncDisposable
                 routes:
                   - path: /**
             """, TestContext.Current.CancellationToken);
-        var seeds = new[] { "us-east-1", "us-west-1" }.Select(region => new SeedToken { Name = $"agent-{region}", Role = AccessRole.Agent, Region = region, Hash = SeedToken.HashOf(Token(region)) });
-        AtomicFile.Write(Path.Combine(_folder, "seeds.json"), SeedToken.File(seeds));
+        var seeds = new[] { "us-east-1", "us-west-1" }.Select(region => new SeedToken { Name = $"agent-{region}", Role = AccessRole.Agent, Region = region, Hash = AccessToken.HashText(Token(region)) });
+        AtomicFile.Write(Path.Combine(_folder, "seeds.json"), SeedToken.File([.. seeds]));
         _server = ServerRole.Build(new ServerRoleOptions
         {
             DataFolder = Path.Combine(_folder, "server"),
