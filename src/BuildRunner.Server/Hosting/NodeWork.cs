@@ -9,7 +9,7 @@ public interface INodeWork
     /// <summary>Version of the document in force (also one read from disk at the start); 0: none.</summary>
     long DocumentVersion { get; }
 
-    /// <summary>Puts a newer document in force; called for one document at a time. What it throws is logged, and the document comes again with the next poll.</summary>
+    /// <summary>Puts a newer document in force; called for one document at a time, and the next poll waits for it: what takes long belongs into a loop. What it throws is logged, and the document comes again with the next poll.</summary>
     Task ApplyAsync(long version, JsonElement document, CancellationToken cancel);
 
     /// <summary>
