@@ -1,11 +1,14 @@
 using System.Net;
 using BuildRunner.Cli;
 using BuildRunner.Client.Hosting;
+using BuildRunner.Dashboard;
 using BuildRunner.Server.Access;
 using BuildRunner.Server.Databases;
 using BuildRunner.Server.Events;
 using BuildRunner.Server.Hosting;
 using BuildRunner.Server.Policy;
+using BuildRunner.Server.Regions;
+using BuildRunner.Server.Runbooks;
 using BuildRunner.Server.Storage;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
@@ -75,6 +78,9 @@ internal static class ServerRole
         services.AddAccess(new AccessOptions { DataFolder = options.DataFolder, SeedTokens = options.SeedTokens, Hosts = HostsOf(options.Listen) });
         services.AddHosting(options.DataFolder, Network.FromEnvironment());
         services.AddDatabases();
+        services.AddRunbooks();
+        services.AddRegions();
+        services.AddDashboard();
 
         var app = builder.Build();
         app.UseProblemAnswers();
@@ -84,6 +90,9 @@ internal static class ServerRole
         app.MapAccess();
         app.MapPolicy();
         app.MapDatabases();
+        app.MapRunbooks();
+        app.MapRegions();
+        app.MapDashboard();
         return app;
     }
 

@@ -69,7 +69,7 @@ public sealed record StatusVerdict
         {
             [] when facts.Regions.Count == 1 => $"{facts.Regions[0].Code} is healthy.",
             [] => $"All {facts.Regions.Count.ToString(CultureInfo.InvariantCulture)} regions are healthy{(primary is null ? "" : $"; {primary.Code} takes writes")}.",
-            [var one] => $"{one.Region} is {Words.Of(one.Health)}{Ago(one.Since, now)}{(primary?.Code == one.Region ? $", and it is the primary{(one.Health == HealthState.Unhealthy ? ": writes fail" : "")}" : "")}; the other {(facts.Regions.Count - 1).ToString(CultureInfo.InvariantCulture)} are healthy.",
+            [var one] => $"{one.Region} is {Words.Of(one.Health)}{Ago(one.Since, now)}{(primary?.Code == one.Region ? $", and it is the primary{(one.Health == HealthState.Unhealthy ? ": writes fail" : "")}" : "")}{facts.Regions.Count switch { 1 => "", 2 => "; the other one is healthy", var n => $"; the other {(n - 1).ToString(CultureInfo.InvariantCulture)} are healthy" }}.",
             _ when problems.All(p => p.Health == HealthState.Unknown) && problems.Count == facts.Regions.Count => "Nothing is known of any region: no gateway and no agent reports.",
             _ => $"{problems.Count.ToString(CultureInfo.InvariantCulture)} of {facts.Regions.Count.ToString(CultureInfo.InvariantCulture)} regions are not healthy: {string.Join(", ", problems.Select(p => $"{p.Region} {Words.Of(p.Health)}"))}"
                  + (primary?.Health == HealthState.Unhealthy ? "; the primary is one of them: writes fail." : "."),

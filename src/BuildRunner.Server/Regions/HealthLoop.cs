@@ -57,7 +57,7 @@ internal sealed partial class HealthLoop : ReconcileLoop
             RegionReader.Observers(policy, _reports, _prober.Read()),
             new PassiveRules(policy.Health.PassiveFailureShare, policy.Health.PassiveRequestsMin), before, _time.GetUtcNow());
 
-        var settled = _health.Settled || _time.GetElapsedTime(_started) > Grace || verdicts.All(v => v.Health != HealthState.Unknown);
+        var settled = _health.Settled || _time.GetElapsedTime(_started) > Grace || verdicts.All(v => v.Health != HealthState.Unknown && v.Services.All(s => s.Health != HealthState.Unknown));
         if (settled)
             await TellAsync(verdicts, told, cancel);
         _health.Set(verdicts, controls, settled);

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using BuildRunner.Client.Regions;
+using BuildRunner.Core.Policy;
 using BuildRunner.Core.Regions;
 using BuildRunner.Server.Hosting;
 using Microsoft.AspNetCore.Builder;
@@ -92,5 +93,5 @@ internal static class RegionEndpoints
 
     private static IResult NoSuchRegion(string code, IReadOnlyList<RegionItem> known) => Problems.NotFound(
         "regions.unknown", $"There is no region '{code}'.",
-        known.Count == 0 ? "The policy names none." : $"Known: {string.Join(", ", known.Select(r => r.Code))}.");
+        known.Count == 0 ? "The policy names none." : $"{(Nearest.To(code, known.Select(r => r.Code)) is { } near ? $"Did you mean {near}? " : "")}Known: {string.Join(", ", known.Select(r => r.Code))}.");
 }

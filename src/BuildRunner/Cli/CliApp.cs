@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.CommandLine.Help;
 using System.Net;
 using BuildRunner.Client;
 using Spectre.Console;
@@ -8,15 +9,17 @@ namespace BuildRunner.Cli;
 /// <summary>The command line: one tree of commands, one way to run them, one way to fail.</summary>
 internal static class CliApp
 {
+    private static readonly HelpOption Help = new() { Recursive = true, Action = new CliHelp() };
+
     public static async Task<int> RunAsync(string[] args)
     {
         var root = Build();
         var parsed = root.Parse(args);
-        if (parsed.Errors.Count > 0)
+        if (parsed.Errors.Count > 0 && parsed.GetResult(Help) is null)
         {
-            foreach (var error in parsed.Errors)
-                await Console.Error.WriteLineAsync($"br: {error.Message}");
-            await Console.Error.WriteLineAsync($"See `br {string.Join(' ', Path(parsed.CommandResult))} --help`.".Replace("br  --", "br --", StringComparison.Ordinal));
+            foreach (var line in CliUsage.Explain(parsed))
+                await Console.Error.WriteLineAsync($"br: {line}");
+            await Console.Error.WriteLineAsync($"See `{CliUsage.PathOf(parsed.CommandResult)} --help`.");
             return (int)ExitCode.Usage;
         }
         return await parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = TimeSpan.FromSeconds(20) });
@@ -31,8 +34,11 @@ internal static class CliApp
             CliContext.TokenFile,
             CliContext.NoColor,
         };
+        root.Options.Remove(root.Options.First(o => o is HelpOption));
+        root.Add(Help);
         foreach (var command in Commands.All())
             root.Add(command);
+        root.Does(StatusCommand.RunAsync);
         return root;
     }
 
@@ -90,13 +96,5 @@ internal static class CliApp
         if (Console.IsOutputRedirected)
             console.Profile.Width = 160;
         return console;
-    }
-
-    private static Stack<string> Path(System.CommandLine.Parsing.CommandResult result)
-    {
-        var names = new Stack<string>();
-        for (System.CommandLine.Parsing.SymbolResult? at = result; at is System.CommandLine.Parsing.CommandResult { Command: not RootCommand } command; at = at.Parent)
-            names.Push(command.Command.Name);
-        return names;
     }
 }

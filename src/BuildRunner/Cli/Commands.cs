@@ -21,5 +21,7 @@ internal static class Commands
         yield return AgentCommands.Agent();
         yield return AgentCommands.Guard();
         yield return RouteCommands.Build();
+        yield return DoctorCommand.Build();
+        yield return CompletionCommand.Build();
     }
 }

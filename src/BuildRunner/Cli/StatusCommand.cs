@@ -12,14 +12,16 @@ internal static class StatusCommand
     /// <summary>An operator who waits for a server that hangs is worse off than one who is told.</summary>
     private static readonly TimeSpan PatienceMax = TimeSpan.FromSeconds(2);
 
-    public static Command Build() => new Command("status", "How everything stands, in one sentence, and what to type next (also bare `br`)").Does(async context =>
+    public static Command Build() => new Command("status", "How everything stands, in one sentence, and what to type next (also bare `br`)").Does(RunAsync);
+
+    public static async Task<ExitCode> RunAsync(CliContext context)
     {
         var (status, away) = await ReadAsync(CliEndpoints.Find(context.Parse.GetValue(CliContext.Server), context.Parse.GetValue(CliContext.TokenFile)), context.Cancel);
         if (context.Form != OutputForm.Table && away is not null)
             await Console.Error.WriteLineAsync($"br: {away}");
         context.Print(status, RegionsJson.Default.StatusAnswer, (_, s) => StatusText.Write(Console.Out, s, away, Colour(context.Parse.GetValue(CliContext.NoColor))));
         return CodeOf(status, away);
-    });
+    }
 
     /// <summary>The same without the command line's machinery: `br` and `br status` as they stand.</summary>
     public static bool IsPlain(string[] args) => args is [] or ["status"];
