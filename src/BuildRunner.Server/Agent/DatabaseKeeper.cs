@@ -3,6 +3,7 @@ using BuildRunner.Client.Databases;
 using BuildRunner.Core.Databases;
 using BuildRunner.Server.Hosting;
 using Microsoft.Extensions.Logging;
+using Npgsql;
 
 namespace BuildRunner.Server.Agent;
 
@@ -18,6 +19,7 @@ internal sealed partial class DatabaseKeeper(
     private readonly SemaphoreSlim _gate = new(1, 1);
     private readonly PostgresReader _reader = new();
     private CancellationTokenSource? _step;
+    private string? _decided;
     private int _orders;
     private int _startFailures;
     private Lsn? _lastReplayed;
@@ -58,16 +60,19 @@ internal sealed partial class DatabaseKeeper(
             if (Volatile.Read(ref _orders) > 0)
                 return; // it came while we waited
             var decided = DatabasePlanner.Decide(assignment, await LookAsync(assignment, step.Token));
-            if (decided is not DatabaseStep.Wait || decided.Reason != Detail)
+            if (decided.Reason != _decided)
                 LogStep(logger, decided.GetType().Name, decided.Reason);
-            Detail = decided.Reason;
+            _decided = decided.Reason;
             await TakeAsync(decided, assignment, step.Token);
+            Detail = decided.Reason;
         }
         catch (OperationCanceledException) when (step.IsCancellationRequested && !cancel.IsCancellationRequested) { } // an order goes before
-        catch (Exception error) when (error is not OperationCanceledException)
+        catch (Exception error) when (error is NpgsqlException or TimeoutException or InvalidOperationException or IOException)
         {
+            // The world, not a bug: a primary that is not up yet, a tool that failed. The next pass tries again.
+            if (Detail != error.Message)
+                LogNotDone(logger, error.Message);
             Detail = error.Message;
-            throw;
         }
         finally
         {
@@ -224,13 +229,16 @@ internal sealed partial class DatabaseKeeper(
     {
         // A primary that is away is no reason not to start: the slot is made as soon as it answers, and the stream begins then.
         try { await driver.MakeSlotAsync(assignment, cancel); }
-        catch (Npgsql.NpgsqlException error) { LogNoSlot(logger, assignment.Primary, error.Message); }
+        catch (NpgsqlException error) { LogNoSlot(logger, assignment.Primary, error.Message); }
         driver.Follow(assignment);
         state.Change(s => s with { Following = DatabasePlanner.Target(assignment), CutEpoch = null });
     }
 
     [LoggerMessage(Level = LogLevel.Information, Message = "Database: {Step}: {Reason}.")]
     private static partial void LogStep(ILogger logger, string step, string reason);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "Database: not done, tried again: {Reason}")]
+    private static partial void LogNotDone(ILogger logger, string reason);
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "No slot was made on {Primary}: {Reason}")]
     private static partial void LogNoSlot(ILogger logger, string? primary, string reason);

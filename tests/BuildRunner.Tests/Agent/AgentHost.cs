@@ -176,11 +176,20 @@ internal sealed class AgentHost : IAsyncDisposable
             if (Home.IsPrepared && Home.HasData)
             {
                 await Guard.StopAsync(TimeSpan.Zero, CancellationToken.None);
-                Directory.Delete(Home.PermitFolder(), recursive: true);
+                Remove(Home.PermitFolder());
             }
         }
         catch (IOException) { } // the folder goes with the machine
         await _services.DisposeAsync();
+    }
+
+    /// <summary>Takes away a permit folder, and the cluster's when it was the last in it.</summary>
+    public static void Remove(string permitFolder)
+    {
+        Directory.Delete(permitFolder, recursive: true);
+        var cluster = Path.GetDirectoryName(permitFolder)!;
+        if (!Directory.EnumerateFileSystemEntries(cluster).Any())
+            Directory.Delete(cluster);
     }
 
     private ServiceProvider Build()

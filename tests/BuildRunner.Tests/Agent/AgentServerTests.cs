@@ -152,7 +152,7 @@ public sealed class AgentServerTests : IAsyncDisposable
         if (home.IsPrepared && home.HasData)
         {
             await host.Services.GetRequiredService<GuardClient>().StopAsync(TimeSpan.Zero, CancellationToken.None);
-            Directory.Delete(home.PermitFolder(), recursive: true);
+            AgentHost.Remove(home.PermitFolder());
         }
         host.Dispose();
     }
