@@ -17,7 +17,6 @@ internal sealed class Exchange(GatewayTable table, RequestFactsRead read, string
     /// <summary>Set for a write to a database.</summary>
     public string? Database { get; init; }
     public long Epoch { get; init; }
-    public bool IsWrite { get; init; }
 
     /// <summary>The cookie to give with a good answer; null: none.</summary>
     public string? SetCookie { get; init; }
@@ -55,9 +54,6 @@ internal sealed class Exchange(GatewayTable table, RequestFactsRead read, string
         headers.TryAddWithoutValidation("X-Gateway", gateway);
         if (Database is not null)
             headers.TryAddWithoutValidation(EpochHeader, Epoch.ToString(CultureInfo.InvariantCulture));
-        // The connection pool sends a request without content again when a reused connection closes; with content it never does.
-        if (IsWrite)
-            proxyRequest.Content ??= new NoContent();
     }
 
     public override async ValueTask<bool> TransformResponseAsync(HttpContext httpContext, HttpResponseMessage? proxyResponse, CancellationToken cancellationToken)
@@ -91,17 +87,6 @@ internal sealed class Exchange(GatewayTable table, RequestFactsRead read, string
         if (SetCookie is not null && Status < 400 && proxyResponse.Headers.CacheControl is not ({ Public: true } or { SharedMaxAge: not null }))
             answer.SetCookie = StringValues.Concat(answer.SetCookie, SetCookie);
         return passes;
-    }
-
-    private sealed class NoContent : HttpContent
-    {
-        protected override Task SerializeToStreamAsync(Stream stream, TransportContext? context) => Task.CompletedTask;
-
-        protected override bool TryComputeLength(out long length)
-        {
-            length = 0;
-            return true;
-        }
     }
 }
 

@@ -20,10 +20,13 @@ internal sealed class Forwarding(string gateway, GatewayTable table, IHttpForwar
         {
             Database = sending.Database,
             Epoch = sending.Epoch,
-            IsWrite = sending.IsWrite,
             SetCookie = sending.SetCookie,
             ServiceDatabase = service.Database,
         };
+        // A sending that failed leaves its status behind, and the forwarder takes that for an answer.
+        if (!context.Response.HasStarted && context.Response.StatusCode != StatusCodes.Status200OK)
+            context.Response.Clear();
+        context.Features.Set<IForwarderErrorFeature>(null);
         var busy = origins.CounterOf(instance.Address);
         busy.Increment();
         ForwarderError error;
@@ -71,7 +74,6 @@ internal sealed record Sending(GatewayState State, RequestFactsRead Read, RouteM
 {
     /// <summary>Id of the instance that just failed.</summary>
     public string? Avoid { get; init; }
-    public bool IsWrite { get; init; }
     public string? Database { get; init; }
     public long Epoch { get; init; }
     public string? SetCookie { get; init; }

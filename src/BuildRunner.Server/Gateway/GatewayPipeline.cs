@@ -61,7 +61,6 @@ internal sealed class GatewayPipeline(
             var sent = await forwarding.SendAsync(context, new Sending(state, read, match, region)
             {
                 Avoid = failed,
-                IsWrite = !isSafe,
                 SetCookie = Cookie(context, state, read.Facts, send, region, now),
             });
             // Safe methods may be sent twice whatever happened; others only when nothing was sent, and the body is still here.
@@ -125,7 +124,7 @@ internal sealed class GatewayPipeline(
                 if (!ReferenceEquals(table.State, state))
                     continue;
                 body.Rewind(context);
-                sent = await forwarding.SendAsync(context, new Sending(state, read, send.Match!, send.Region) { Avoid = avoid, IsWrite = true, Database = database, Epoch = send.Epoch });
+                sent = await forwarding.SendAsync(context, new Sending(state, read, send.Match!, send.Region) { Avoid = avoid, Database = database, Epoch = send.Epoch });
                 if (sent is { End: ExchangeEnd.Passed, Status: < 400 } && writes.Acknowledged(database, Math.Max(send.Epoch, sent.AnswerEpoch ?? 0)))
                     signals.ReportSoon();
             }

@@ -14,12 +14,17 @@ internal sealed class RequestBody
     public bool IsKept => _kept is not null;
     public int Bytes => _kept?.Length ?? 0;
 
-    /// <summary>Reads a body of at most <paramref name="max"/> bytes; a longer one is left to stream, with what was read put back in front.</summary>
+    /// <summary>For methods that may write. Reads a body of at most <paramref name="max"/> bytes; a longer one is left to stream, with what was read put back in front.</summary>
     public static async Task<RequestBody> TakeAsync(HttpContext context, int max, CancellationToken cancel)
     {
         var request = context.Request;
         if (context.Features.Get<IHttpRequestBodyDetectionFeature>() is { CanHaveBody: false } || request.ContentLength == 0)
+        {
+            // A stated length of nothing is content to the connection pool, which sends a request without content again by itself
+            // when a reused connection closes; one with content it never does.
+            request.ContentLength = 0;
             return new RequestBody([]);
+        }
         if (request.ContentLength > max)
             return new RequestBody(null);
 
