@@ -13,9 +13,10 @@ internal static class DevCommands
     private static readonly Option<bool> Detach = new("--detach", "-d") { Description = "Return when all is ready; `br dev stop` ends it" };
     private static readonly Option<bool> NoTraffic = new("--no-traffic") { Description = "No background visitors" };
     private static readonly Option<Wan> WanDelays = new("--wan") { Description = "Delays between regions: on or off", DefaultValueFactory = _ => Wan.On };
-    private static readonly Option<bool> Sync = new("--sync") { Description = "Synchronous replication (default: asynchronous)" };
+    private static readonly Option<bool> Sync = new("--sync") { Description = "Synchronous replication (comes with the room Recovery)" };
     private static readonly Option<string> PortOffset = new("--port-offset") { Description = "Added to every port: a number, or auto for a free one", DefaultValueFactory = _ => "0" };
     private static readonly Option<string?> Policy = new("--policy") { Description = "Policy file (default: BR_POLICY, then governance/policy.yml)" };
+    private static readonly Option<string?> GeoCity = new("--geo-city") { Description = "City database in MaxMind's format for the gateways" };
     private static readonly Option<bool> Supervise = new(Detached.SupervisorOption) { Hidden = true };
 
     private enum Wan
@@ -28,7 +29,7 @@ internal static class DevCommands
     {
         var dev = new Command("dev", "Runs four regions on this machine: real processes, real PostgreSQL replication, a sample application")
         {
-            Data, Detach, NoTraffic, WanDelays, Sync, PortOffset, Policy, Supervise,
+            Data, Detach, NoTraffic, WanDelays, Sync, PortOffset, Policy, GeoCity, Supervise,
         };
         dev.Does(StartAsync);
         dev.Add(new Command("status", "Shows what of the sandbox runs").Does(StatusAsync));
@@ -49,10 +50,12 @@ internal static class DevCommands
             Data = Folder(context),
             Traffic = !context.Parse.GetValue(NoTraffic),
             Wan = context.Parse.GetValue(WanDelays) == Wan.On,
-            Synchronous = context.Parse.GetValue(Sync),
             PortOffset = Offset(context.Parse.GetValue(PortOffset)!),
             Policy = context.Parse.GetValue(Policy),
+            GeoCity = context.Parse.GetValue(GeoCity) is { } city ? File.Exists(city) ? Path.GetFullPath(city) : throw new CliException(ExitCode.Usage, $"There is no city database at {city}.") : null,
         };
+        if (context.Parse.GetValue(Sync))
+            throw new CliException(ExitCode.Usage, "`--sync` comes with synchronous replication in the room Recovery; today the copies follow asynchronously.");
         if (context.Parse.GetValue(Supervise))
             return await Detached.SuperviseAsync(options, context.Cancel);
 

@@ -4,7 +4,7 @@ namespace BuildRunner.Dev;
 internal static class DevPlans
 {
     public static IReadOnlyList<ChildPlan> Of(DevLayout layout, DevOptions options) =>
-        [Server(layout, options), .. DevRegion.All.Select(r => Agent(layout, r)), .. DevRegion.All.Select(r => Gateway(layout, r))];
+        [Server(layout, options), .. DevRegion.All.Select(r => Agent(layout, r)), .. DevRegion.All.Select(r => Gateway(layout, r, options.GeoCity))];
 
     /// <summary>The policy that the server reads: the one asked for, BR_POLICY, the one here, the shipped one.</summary>
     public static string Policy(DevOptions options)
@@ -22,8 +22,6 @@ internal static class DevPlans
         var environment = Common(layout, "server", DevRegion.ServerNumber);
         environment["BR_SUPERVISOR"] = layout.ControlSocket;
         environment["BR_PORT_OFFSET"] = layout.PortOffset.ToString(CultureInfo.InvariantCulture);
-        if (options.Synchronous)
-            environment["REPLICATION_MODE"] = "synchronous";
         return new()
         {
             Name = "server",
@@ -39,8 +37,8 @@ internal static class DevPlans
         };
     }
 
-    private static ChildPlan Gateway(DevLayout layout, DevRegion region) => Node(layout, region, "gateway",
-        ["--listen", layout.GatewayListen(region)]);
+    private static ChildPlan Gateway(DevLayout layout, DevRegion region, string? city) => Node(layout, region, "gateway",
+        ["--listen", layout.GatewayListen(region), .. city is null ? (string[])[] : ["--geo-city", city]]);
 
     private static ChildPlan Agent(DevLayout layout, DevRegion region) => Node(layout, region, "agent",
         region.HasDatabase
