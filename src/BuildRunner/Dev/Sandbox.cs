@@ -42,7 +42,6 @@ internal static class Sandbox
                 await ready(supervisor, stop.Token);
             }
             catch (OperationCanceledException) when (stop.IsCancellationRequested) { } // asked to stop: that is how it ends
-            await supervisor.StopAsync();
         }
         finally
         {

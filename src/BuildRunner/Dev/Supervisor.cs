@@ -125,11 +125,11 @@ internal sealed class Supervisor : IAsyncDisposable
         return new Done("the server is started again");
     });
 
-    /// <summary>Ends all: asks first, then insists. Nothing of the sandbox is left afterwards.</summary>
-    public async Task StopAsync()
+    /// <summary>Asks first, then insists. Nothing of the sandbox is left afterwards.</summary>
+    private async Task EndAllAsync()
     {
         State = "stopping";
-        await _turn.WaitAsync();
+        await _turn.WaitAsync(); // and never given back: nobody acts on a sandbox that ends
         foreach (var child in _children)
             child.LetGo();
         _lifeline.Dispose();
@@ -147,7 +147,7 @@ internal sealed class Supervisor : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
-        await StopAsync();
+        await EndAllAsync();
         _relays.Dispose();
         foreach (var child in _children)
             child.Dispose();
