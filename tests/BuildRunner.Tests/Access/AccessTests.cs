@@ -167,7 +167,7 @@ public sealed class AccessTests
             Assert.Equal("Ann", (await new EventsClient(server.Connect(token)).AddAsync("deployed", Cancel)).Actor);
             await access.RevokeAsync(created.Row.Id, Cancel);
             Assert.Equal(HttpStatusCode.Unauthorized, (await Assert.ThrowsAsync<ApiException>(() => new EventsClient(server.Connect(token)).ListAsync(1, Cancel))).Status);
-            var kinds = (await new EventsClient(server.Connect()).ListAsync(10, Cancel)).Events.Select(row => row.Kind);
+            var kinds = (await new EventsClient(server.Connect()).ListAsync(100, Cancel)).Events.Select(row => row.Kind).Where(kind => kind is "note" || kind.StartsWith("token.", StringComparison.Ordinal));
             Assert.Equal(["token.created", "token.created", "note", "token.revoked"], kinds);
             Assert.Equal(HttpStatusCode.NotFound, (await Assert.ThrowsAsync<ApiException>(() => access.RevokeAsync(created.Row.Id, Cancel))).Status);
         }

@@ -17,7 +17,8 @@ namespace BuildRunner.Tests.Hosting;
 /// <summary>Lines between a real server and real node clients over HTTP.</summary>
 public sealed class NodeLinesTests
 {
-    private static readonly NodeName Agent = new(NodeKind.Agent, "us-east-1");
+    /// <summary>Of a region that no policy names: nobody but the test publishes to it.</summary>
+    private static readonly NodeName Agent = new(NodeKind.Agent, "nowhere-1");
     private static readonly TimeSpan Enough = TimeSpan.FromSeconds(10);
 
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
@@ -80,7 +81,7 @@ public sealed class NodeLinesTests
     private static async Task<(TestServer Server, string Token, INodeLinks Links)> StartAsync()
     {
         var server = await TestServer.StartAsync();
-        return (server, (await server.TokenAsync(AccessRole.Agent, "us-east-1")).Token, server.Services.GetRequiredService<INodeLinks>());
+        return (server, (await server.TokenAsync(AccessRole.Agent, "nowhere-1")).Token, server.Services.GetRequiredService<INodeLinks>());
     }
 
     [Fact(Timeout = 30_000)]
@@ -193,7 +194,7 @@ public sealed class NodeLinesTests
     {
         using var folder = new TempFolder();
         var server = await TestServer.StartAsync(folder.File("server"));
-        var token = (await server.TokenAsync(AccessRole.Agent, "us-east-1")).Token;
+        var token = (await server.TokenAsync(AccessRole.Agent, "nowhere-1")).Token;
         var (address, port) = (server.Address, server.Port);
         var work = new Work();
         await using (var node = new Node(address, token, work, folder.File("orders")))
@@ -244,7 +245,7 @@ public sealed class NodeLinesTests
 
         async Task<HttpStatusCode> PollAsync(string incarnation, int wait)
         {
-            using var answer = await http.PostAsync("/v1/nodes/agent/us-east-1/poll", JsonContent.Create(new NodePoll { Incarnation = incarnation, WaitMs = wait }, WireJson.Default.NodePoll), Cancel);
+            using var answer = await http.PostAsync("/v1/nodes/agent/nowhere-1/poll", JsonContent.Create(new NodePoll { Incarnation = incarnation, WaitMs = wait }, WireJson.Default.NodePoll), Cancel);
             return answer.StatusCode;
         }
     }
@@ -255,17 +256,17 @@ public sealed class NodeLinesTests
         var (server, token, _) = await StartAsync();
         await using var __ = server;
         var reports = server.Services.GetRequiredService<INodeReports>();
-        Assert.Null(reports.Agent("us-east-1"));
-        Assert.False(await reports.WaitAsync(all => all.Agent("us-east-1") is not null, TimeSpan.FromMilliseconds(20), Cancel));
+        Assert.Null(reports.Agent("nowhere-1"));
+        Assert.False(await reports.WaitAsync(all => all.Agent("nowhere-1") is not null, TimeSpan.FromMilliseconds(20), Cancel));
         var work = new Work();
         await using var node = new Node(server.Address, token, work, reportInterval: TimeSpan.FromMinutes(5));
-        Assert.True(await reports.WaitAsync(all => all.Agent("us-east-1") is not null, Enough, Cancel));
-        Assert.Null(reports.Agent("us-west-1"));
-        Assert.Null(reports.Gateway("us-east-1"));
-        Assert.True(reports.LastAgent("us-east-1")?.Age < Enough);
+        Assert.True(await reports.WaitAsync(all => all.Agent("nowhere-1") is not null, Enough, Cancel));
+        Assert.Null(reports.Agent("nowhere-2"));
+        Assert.Null(reports.Gateway("nowhere-1"));
+        Assert.True(reports.LastAgent("nowhere-1")?.Age < Enough);
 
         work.FencingToken = 7;
-        var seen = reports.WaitAsync(all => all.Agent("us-east-1", Enough)?.FencingToken == 7, Enough, Cancel);
+        var seen = reports.WaitAsync(all => all.Agent("nowhere-1", Enough)?.FencingToken == 7, Enough, Cancel);
         node.Client.ReportNow();
         Assert.True(await seen);
         Assert.NotNull(node.Client.Silence);
@@ -277,9 +278,9 @@ public sealed class NodeLinesTests
         var (server, token, _) = await StartAsync();
         await using var __ = server;
         using var http = server.Http(token);
-        using var large = await http.PostAsync("/v1/nodes/agent/us-east-1/results", JsonContent.Create(new OrderResult { Id = "x", Done = true, Error = new string('x', 1100 * 1024) }, WireJson.Default.OrderResult), Cancel);
+        using var large = await http.PostAsync("/v1/nodes/agent/nowhere-1/results", JsonContent.Create(new OrderResult { Id = "x", Done = true, Error = new string('x', 1100 * 1024) }, WireJson.Default.OrderResult), Cancel);
         Assert.Equal(HttpStatusCode.RequestEntityTooLarge, large.StatusCode);
-        using var broken = await http.PostAsync("/v1/nodes/agent/us-east-1/poll", new StringContent("{}", System.Text.Encoding.UTF8, "application/json"), Cancel);
+        using var broken = await http.PostAsync("/v1/nodes/agent/nowhere-1/poll", new StringContent("{}", System.Text.Encoding.UTF8, "application/json"), Cancel);
         Assert.Equal(HttpStatusCode.BadRequest, broken.StatusCode);
     }
 
