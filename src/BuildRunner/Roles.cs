@@ -9,6 +9,7 @@ using BuildRunner.Server.Hosting;
 using BuildRunner.Server.Policy;
 using BuildRunner.Server.Regions;
 using BuildRunner.Server.Runbooks;
+using BuildRunner.Server.Routing;
 using BuildRunner.Server.Storage;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
@@ -80,6 +81,7 @@ internal static class ServerRole
         services.AddDatabases();
         services.AddRunbooks();
         services.AddRegions();
+        services.AddTrafficRouting();
         services.AddDashboard();
 
         var app = builder.Build();
@@ -92,6 +94,7 @@ internal static class ServerRole
         app.MapDatabases();
         app.MapRunbooks();
         app.MapRegions();
+        app.MapTrafficRouting();
         app.MapDashboard();
         return app;
     }
