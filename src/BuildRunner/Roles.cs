@@ -10,6 +10,7 @@ using BuildRunner.Server.Policy;
 using BuildRunner.Server.Regions;
 using BuildRunner.Server.Runbooks;
 using BuildRunner.Server.Routing;
+using BuildRunner.Server.Recovery;
 using BuildRunner.Server.Storage;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
@@ -83,6 +84,7 @@ internal static class ServerRole
         services.AddRegions();
         services.AddTrafficRouting();
         services.AddDashboard();
+        services.AddRecovery();
 
         var app = builder.Build();
         app.UseProblemAnswers();
@@ -96,6 +98,7 @@ internal static class ServerRole
         app.MapRegions();
         app.MapTrafficRouting();
         app.MapDashboard();
+        app.MapRecovery();
         return app;
     }
 

@@ -80,7 +80,8 @@ public abstract record RunEvent
     {
         public required string Step { get; init; }
         public required int Attempt { get; init; }
-        public required bool? Already { get; init; }
+        [JsonIgnore(Condition = JsonIgnoreCondition.Never)]
+        public bool? Already { get; init; }
         public IReadOnlyDictionary<string, string> Outputs { get; init; } = new Dictionary<string, string>();
         public string? Detail { get; init; }
     }

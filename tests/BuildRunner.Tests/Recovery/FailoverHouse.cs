@@ -1,0 +1,349 @@
+using System.Collections.Concurrent;
+using System.Text.Json;
+using BuildRunner.Client;
+using BuildRunner.Client.Databases;
+using BuildRunner.Client.Hosting;
+using BuildRunner.Client.Routing;
+using BuildRunner.Client.Runbooks;
+using BuildRunner.Core.Databases;
+using BuildRunner.Core.Policy;
+using BuildRunner.Core.Regions;
+using BuildRunner.Server.Databases;
+using BuildRunner.Server.Events;
+using BuildRunner.Server.Hosting;
+using BuildRunner.Server.Policy;
+using BuildRunner.Server.Recovery.Dns;
+using BuildRunner.Server.Recovery.Failover;
+using BuildRunner.Server.Regions;
+using BuildRunner.Server.Routing;
+using BuildRunner.Server.Runbooks;
+using BuildRunner.Server.Storage;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace BuildRunner.Tests.Recovery;
+
+/// <summary>A crash that a test can survive: the journal's line is written, and nothing after it happens.</summary>
+internal sealed class ServerGone : Exception;
+
+internal sealed class ThrowingCrash(long? after) : CrashPoint(after)
+{
+    protected override void Crash() => throw new ServerGone();
+}
+
+/// <summary>
+/// The server's real store, lines, reports, engine and failover, with regions on the other end of the lines that keep to the wire contract
+/// and remember what they did, as hosts do.
+/// </summary>
+internal sealed class FailoverHouse : IAsyncDisposable
+{
+    public const string East = "us-east-1";
+    public const string West = "us-west-1";
+    public const string Europe = "eu-west-1";
+    public const string Asia = "ap-south-1";
+
+    private readonly string _folder = Directory.CreateTempSubdirectory("br-failover-").FullName;
+    private readonly CancellationTokenSource _end = new();
+    private readonly List<Task> _loops = [];
+    private readonly TimeProvider _time = TimeProvider.System;
+    private readonly NodeReports _reports;
+
+    public FailoverHouse(RecoveryRules? rules = null, PolicyMode mode = PolicyMode.Act)
+    {
+        Store = SqliteStore.Open(Path.Combine(_folder, "state.db"), _time, NullLogger.Instance);
+        Events = new EventLog(Store, _time, NullLogger<EventLog>.Instance);
+        Epochs = new Epochs(Store, Events);
+        Links = new NodeLinks(_time);
+        _reports = new NodeReports(_time, NullLogger<NodeReports>.Instance);
+        Lags = new LagWatch(_reports, _time);
+        Policy = new HousePolicy(new PolicyDocument
+        {
+            Mode = mode,
+            Recovery = rules ?? new RecoveryRules(),
+            Regions =
+            [
+                Region(East, RegionRole.Primary, 1), Region(West, RegionRole.Standby, 2), Region(Europe, RegionRole.Replica, 3),
+                Region(Asia, RegionRole.Edge, 4) with { DatabaseHost = null },
+            ],
+            Databases = [new DatabaseDefinition { Name = "main" }],
+            Services = [new ServiceDefinition { Name = "api", Database = "main", VerifyPath = "/br/verify", WarmPath = "/br/warm" }],
+        });
+        Traffic = new StoreTraffic(Store);
+        foreach (var code in new[] { East, West, Europe })
+            Agents[code] = new SimulatedAgent(this, code);
+        foreach (var code in new[] { East, West, Europe, Asia })
+            _loops.Add(Task.Run(() => GatewayAsync(code)));
+        foreach (var agent in Agents.Values)
+            _loops.Add(Task.Run(() => agent.RunAsync(_end.Token)));
+        Fence = new Fence("server", 7);
+        Boot(null);
+    }
+
+    public SqliteStore Store { get; }
+    public EventLog Events { get; }
+    public Epochs Epochs { get; }
+    public NodeLinks Links { get; }
+    public LagWatch Lags { get; }
+    public HousePolicy Policy { get; }
+    public StoreTraffic Traffic { get; }
+    public Fence Fence { get; private set; }
+    public RunnerLoop Runner { get; private set; } = null!;
+    public RunDesk Desk { get; private set; } = null!;
+    public RunRecords Records { get; private set; } = null!;
+    public SimulatedPower Power { get; } = new();
+    public ConcurrentDictionary<string, SimulatedAgent> Agents { get; } = new();
+    public ConcurrentDictionary<string, bool> Down { get; } = new();
+
+    /// <summary>A server process starts: everything it had in memory is new, the store and the regions are what they were.</summary>
+    public void Boot(long? crashAfter)
+    {
+        Runner?.Dispose();
+        Records = new RunRecords(Store);
+        var dns = new DnsLoop([], Policy, _reports, new HouseHealth(), Epochs, () => Fence, _time, NullLogger<DnsLoop>.Instance);
+        IAction[] all =
+        [
+            new CloseAction(Epochs, _time), new HoldAction(Traffic, _reports), new FenceAction(Epochs, Links, _reports, Power, Events, _time),
+            new SelectAction(Epochs, Links, _reports, Policy), new MoveAction(Epochs, _time), new PromoteAction(Links), new OpenAction(Epochs, Traffic, _time),
+            new DnsAction(dns), new WarmAction(Links, _reports, Policy), new VerifyAction(Links, _reports, Policy, _time), new ResumeAction(Traffic),
+            new SettleDnsAction(dns, _time), new SettleFollowersAction(Epochs, _reports),
+        ];
+        var actions = new ActionRegistry(all);
+        var reader = new FailoverReader(Policy, Epochs, _reports, new HouseHealth(), Lags, Power);
+        var catalog = new RunbookCatalog([new FailoverSource(reader, Lags, _reports, Policy, _time)], actions);
+        Runner = new RunnerLoop(Store, catalog, actions, Records, new RunNotes(_time), Events, Policy, () => Fence, new ThrowingCrash(crashAfter), _time, NullLogger<RunnerLoop>.Instance);
+        Desk = new RunDesk(catalog, actions, Records, Runner, Policy, () => Fence, _time);
+    }
+
+    public async Task OpenAsync(CancellationToken cancel)
+    {
+        await Epochs.CreateAsync(EpochTransitions.First("main", East, [East, West, Europe], _time.GetUtcNow()), null, cancel);
+        Assert.True(await _reports.WaitAsync(r => Agents.Keys.All(c => r.Agent(c) is not null) && r.Gateway(Asia) is not null, TimeSpan.FromSeconds(5), cancel));
+    }
+
+    /// <summary>The region is gone: nothing of it answers, and its last reports are as old as they would be when a person notices.</summary>
+    public async Task KillAsync(string region, CancellationToken cancel)
+    {
+        Down[region] = true;
+        await Support.Eventually.TrueAsync(() => _reports.Agent(region) is null && _reports.Gateway(region) is null, $"{region} is away", cancel);
+    }
+
+    public async Task<string> DumpAsync(CancellationToken cancel)
+    {
+        var entries = (await Store.ListAsync("", cancel)).Select(e => $"{e.Key}@{e.Version}={Convert.ToHexString(e.Value.Span)}");
+        var events = (await Store.ReadAsync("events", 0, 10_000, cancel)).Select(e => Convert.ToHexString(e.Value.Span));
+        return string.Join('\n', entries.Concat(events));
+    }
+
+    /// <summary>Asks for a failover and lets it run until it ends or the server crashes.</summary>
+    public async Task<string?> RunAsync(CancellationToken cancel, params (string Name, string Value)[] inputs)
+    {
+        try
+        {
+            var decision = await Desk.AskAsync(new RunRequest { Runbook = "failover", Reason = "test", Inputs = inputs.ToDictionary(i => i.Name, i => i.Value) }, "tester", false, cancel);
+            if (decision is not RunDecision.Begun begun)
+                return decision is RunDecision.Refused refused ? string.Join(" ", refused.Reasons) : decision.ToString();
+            await Runner.WhenStoppedAsync(begun.Run.Id).WaitAsync(cancel);
+        }
+        catch (ServerGone) { }
+        return null;
+    }
+
+    public async Task<RunRecord> TheRunAsync(CancellationToken cancel) => Assert.Single(await Records.ListAsync(cancel));
+
+    public async ValueTask DisposeAsync()
+    {
+        await _end.CancelAsync();
+        await Task.WhenAll(_loops).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        Runner.Dispose();
+        Lags.Dispose();
+        Store.Dispose();
+        Directory.Delete(_folder, recursive: true);
+        _end.Dispose();
+    }
+
+    private async Task GatewayAsync(string code)
+    {
+        var node = new NodeName(NodeKind.Gateway, code);
+        while (!_end.IsCancellationRequested)
+        {
+            if (Down.ContainsKey(code))
+            {
+                await Task.Delay(20);
+                continue;
+            }
+            _reports.Take(code, new GatewayReport { Incarnation = "g", At = _time.GetUtcNow(), TableVersion = Traffic.Version, Endpoint = $"http://{code}", Writes = WritesNow() });
+            var answer = await Links.PollAsync(node, new NodePoll { Incarnation = "g", WaitMs = 50 }, CancellationToken.None);
+            foreach (var order in answer?.Orders ?? [])
+            {
+                var probe = order.Arguments.Deserialize(WireJson.Default.ProbeOrder)!;
+                var epoch = Agents.Values.Max(a => a.PrimaryAt);
+                Finish(node, order, new ProbeResult(probe.Times, 0, 200, $"{West}/api-1/v1", null, probe.Method == "POST" ? $$"""{"epoch":{{epoch}},"id":"x"}""" : "{}", 1), WireJson.Default.ProbeResult);
+            }
+        }
+    }
+
+    private List<WriteReading> WritesNow()
+    {
+        var epoch = Agents.Values.Max(a => a.PrimaryAt);
+        return [new WriteReading { Database = "main", Epoch = epoch, First = _time.GetUtcNow(), Last = _time.GetUtcNow(), Count = 1, OutageMs = epoch > 1 ? 250 : null }];
+    }
+
+    internal void Finish<T>(NodeName node, Order order, T data, System.Text.Json.Serialization.Metadata.JsonTypeInfo<T> type) =>
+        Links.Finish(node, new OrderResult { Id = order.Id, Done = true, Data = JsonSerializer.SerializeToElement(data, type) });
+
+    internal void Report(string code, AgentReport report) => _reports.Take(code, report);
+
+    private static RegionDefinition Region(string code, RegionRole role, int index) => new()
+    {
+        Code = code, Name = code, Role = role, Endpoint = $"http://127.0.{index}.1:8080", Location = new GeoPoint(0, 0), DatabaseHost = $"127.0.{index}.1",
+    };
+}
+
+/// <summary>A region's agent and PostgreSQL, as far as orders and reports go; refuses lower epochs and counts what took effect.</summary>
+internal sealed class SimulatedAgent(FailoverHouse house, string code)
+{
+    private readonly Dictionary<string, OrderResult> _remembered = [];
+    private DatabaseState _state = code == FailoverHouse.East ? DatabaseState.Primary : DatabaseState.Standby;
+    private long _fenced;
+
+    public long PrimaryAt { get; private set; } = code == FailoverHouse.East ? 1 : 0;
+    public int Promotions { get; private set; }
+    public int Fences { get; private set; }
+    public int Restarts { get; private set; }
+    public int Cuts { get; private set; }
+    public bool RefusesToPromote { get; set; }
+    public bool CutFails { get; set; }
+
+    public async Task RunAsync(CancellationToken end)
+    {
+        var node = new NodeName(NodeKind.Agent, code);
+        while (!end.IsCancellationRequested)
+        {
+            if (house.Down.ContainsKey(code))
+            {
+                await Task.Delay(20, CancellationToken.None);
+                continue;
+            }
+            house.Report(code, new AgentReport { Incarnation = "a", At = DateTimeOffset.UtcNow, Host = "h", Database = Reading() });
+            var answer = await house.Links.PollAsync(node, new NodePoll { Incarnation = "a", WaitMs = 50 }, CancellationToken.None);
+            foreach (var order in answer?.Orders ?? [])
+            {
+                if (!_remembered.TryGetValue(order.Id, out var result))
+                {
+                    result = Carry(order);
+                    if (result.Done)
+                        _remembered[order.Id] = result;
+                }
+                house.Links.Finish(node, result);
+            }
+        }
+    }
+
+    private DatabaseReading Reading()
+    {
+        var primary = house.Agents.FirstOrDefault(a => a.Value._state == DatabaseState.Primary);
+        return new DatabaseReading
+        {
+            Database = "main", State = _state, AcceptsConnections = _state is DatabaseState.Primary or DatabaseState.Standby, Guarded = true, FencedEpoch = _fenced,
+            MarkerEpoch = _state == DatabaseState.Primary ? PrimaryAt : Math.Max(1, primary.Value?.PrimaryAt ?? 1), Written = new Lsn(1000), Received = new Lsn(1000), Replayed = new Lsn(1000),
+            Following = _state == DatabaseState.Standby ? primary.Key : null, Streaming = _state == DatabaseState.Standby && primary.Key is not null,
+            Effects = new EffectCounts(Promotions, Fences),
+        };
+    }
+
+    private OrderResult Carry(Order order)
+    {
+        if (order.Epoch < _fenced && order.Kind != DatabaseOrders.Fence)
+            return new OrderResult { Id = order.Id, Done = false, Refused = true, Error = "older epoch" };
+        switch (order.Kind)
+        {
+            case DatabaseOrders.Fence:
+                var effect = _state != DatabaseState.Fenced;
+                Fences += effect ? 1 : 0;
+                (_state, _fenced) = (DatabaseState.Fenced, Math.Max(_fenced, order.Epoch));
+                return Done(order, new FenceResult(new FenceProof { Kind = FenceProofKind.Stopped, Epoch = order.Epoch, Region = code, Evidence = "stopped", At = DateTimeOffset.UtcNow }, effect, new Lsn(1000)), WireJson.Default.FenceResult);
+            case DatabaseOrders.Cut or DatabaseOrders.Uncut:
+                if (CutFails)
+                    return new OrderResult { Id = order.Id, Done = false, Error = "the disk is full" };
+                Cuts += order.Kind == DatabaseOrders.Cut ? 1 : -1;
+                return Done(order, new CutResult(1, new Lsn(1000), new Lsn(1000), 1, true), WireJson.Default.CutResult);
+            case DatabaseOrders.Promote:
+                if (RefusesToPromote)
+                    return new OrderResult { Id = order.Id, Done = false, Error = "cannot" };
+                var promoted = PrimaryAt != order.Epoch;
+                Promotions += promoted ? 1 : 0;
+                (_state, PrimaryAt) = (DatabaseState.Primary, order.Epoch);
+                return Done(order, new PromoteResult(2, new Lsn(1000), promoted, 5), WireJson.Default.PromoteResult);
+            case DatabaseOrders.Restart:
+                Restarts++;
+                (_state, PrimaryAt) = (DatabaseState.Primary, order.Epoch);
+                return Done(order, new PromoteResult(1, new Lsn(1000), true, 5), WireJson.Default.PromoteResult);
+            default:
+                return new OrderResult { Id = order.Id, Done = false, Error = $"unknown order {order.Kind}" };
+        }
+    }
+
+    private static OrderResult Done<T>(Order order, T data, System.Text.Json.Serialization.Metadata.JsonTypeInfo<T> type) =>
+        new() { Id = order.Id, Done = true, Data = JsonSerializer.SerializeToElement(data, type) };
+}
+
+internal sealed class SimulatedPower : IPowerDriver
+{
+    public bool Ready { get; set; }
+    public int Effects { get; private set; }
+
+    public Task<PowerOff> OffAsync(string region, CancellationToken cancel)
+    {
+        var effect = Effects == 0;
+        Effects = 1;
+        return Task.FromResult(new PowerOff { Region = region, Off = true, Effect = effect, Evidence = "no process is left" });
+    }
+}
+
+/// <summary>Holds as records in the store, and gateways that have every table at once.</summary>
+internal sealed class StoreTraffic(IStore store) : ITrafficControl
+{
+    private long _version = 1;
+
+    public long Version => Volatile.Read(ref _version);
+
+    public async Task<TrafficOutcome> HoldAsync(string database, string holdId, Fence? fence, CancellationToken cancel)
+    {
+        await store.PutAsync($"holds/{database}", System.Text.Encoding.UTF8.GetBytes(holdId), null, null, cancel);
+        return new TrafficOutcome.Done(Interlocked.Increment(ref _version), true);
+    }
+
+    public async Task<TrafficOutcome> ReleaseAsync(string database, string holdId, Fence? fence, CancellationToken cancel)
+    {
+        await store.DeleteAsync($"holds/{database}", null, null, cancel);
+        return new TrafficOutcome.Done(Interlocked.Increment(ref _version), true);
+    }
+
+    public Task<long> PublishAsync(CancellationToken cancel) => Task.FromResult(Interlocked.Increment(ref _version));
+
+    public Task<GatewayConfirmation> WaitHeldAsync(string database, string holdId, long version, bool inFlightMatters, TimeSpan limit, CancellationToken cancel) =>
+        Task.FromResult(new GatewayConfirmation(true, []));
+
+    public Task<GatewayConfirmation> WaitTableAsync(long version, TimeSpan limit, CancellationToken cancel) => Task.FromResult(new GatewayConfirmation(true, []));
+}
+
+internal sealed class HousePolicy(PolicyDocument document) : IPolicySource
+{
+    public PolicyDocument Current { get; set; } = document;
+    public string Hash => "test";
+    public Freeze? Freeze => null;
+
+    public IDisposable OnChange(Action changed) => new Nothing();
+}
+
+internal sealed class HouseHealth : IRegionHealth
+{
+    public IReadOnlyList<RegionVerdict> Current => [];
+    public IReadOnlyDictionary<string, RegionControl> Controls { get; } = new Dictionary<string, RegionControl>();
+
+    public IDisposable OnChange(Action changed) => new Nothing();
+}
+
+internal sealed class Nothing : IDisposable
+{
+    public void Dispose() { }
+}

@@ -1,0 +1,167 @@
+using BuildRunner.Client.Runbooks;
+using BuildRunner.Core.Databases;
+using BuildRunner.Core.Policy;
+using BuildRunner.Core.Runbooks;
+using BuildRunner.Server.Runbooks;
+
+namespace BuildRunner.Tests.Recovery;
+
+/// <summary>Failover over real server parts: each promise of FAILOVER.md 10 that a run can break.</summary>
+public class FailoverTests
+{
+    private static CancellationToken Cancel => TestContext.Current.CancellationToken;
+
+    [Theory(Timeout = 240_000)]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task Failover_ServerCrashesAfterEachJournalLine_EndsWithEachEffectOnce(bool alive)
+    {
+        var crashes = 0;
+        for (var line = 1; ; line++)
+        {
+            await using var house = new FailoverHouse();
+            house.Power.Ready = !alive;
+            await house.OpenAsync(Cancel);
+            if (!alive)
+                await house.KillAsync(FailoverHouse.East, Cancel);
+            house.Boot(line);
+            Assert.Null(await house.RunAsync(Cancel, ("target", FailoverHouse.West)));
+            var before = await house.TheRunAsync(Cancel);
+            var crashed = before.FinishedAt is null;
+            if (crashed)
+            {
+                crashes++;
+                house.Boot(null);
+                await house.Runner.RunOnceAsync(Cancel);
+                await house.Runner.WhenStoppedAsync(before.Id).WaitAsync(Cancel);
+            }
+
+            var run = await house.TheRunAsync(Cancel);
+            Assert.True(run.State == RunPhase.Succeeded, $"after line {line}: {run.State} {run.Outcome} {run.Person}");
+            var record = await house.Epochs.GetAsync("main", Cancel);
+            Assert.Equal((2, EpochState.Open, FailoverHouse.West), (record!.Epoch, record.State, record.Primary));
+            Assert.Equal(alive ? FenceProofKind.Stopped : FenceProofKind.PoweredOff, record.Former!.Proof!.Kind);
+            Assert.Equal(1, house.Agents[FailoverHouse.West].Promotions);
+            Assert.Equal(alive ? 1 : 0, house.Agents[FailoverHouse.East].Fences);
+            Assert.Equal(alive ? 0 : 1, house.Power.Effects);
+            Assert.Null(await house.Store.GetAsync("holds/main", Cancel));
+            Assert.Equal(250, run.OutageMs);
+            Assert.NotNull(run.Lost);
+            Assert.Null(run.Lost.Commits);
+            if (!crashed)
+                break;
+        }
+        TestContext.Current.TestOutputHelper?.WriteLine($"journal lines crashed after: {crashes}");
+        Assert.True(crashes > 20, $"only {crashes} crashes");
+    }
+
+    [Fact(Timeout = 60_000)]
+    public async Task Failover_NoProof_IsRefusedAlsoWithAcceptedLoss()
+    {
+        await using var house = new FailoverHouse();
+        await house.OpenAsync(Cancel);
+        await house.KillAsync(FailoverHouse.East, Cancel);
+        var said = await house.RunAsync(Cancel, ("target", FailoverHouse.West), ("accept_data_loss", "true"));
+        Assert.Contains("Nothing can prove", said, StringComparison.Ordinal);
+        Assert.Empty(await house.Records.ListAsync(Cancel));
+        Assert.Equal(EpochState.Open, (await house.Epochs.GetAsync("main", Cancel))!.State);
+    }
+
+    [Fact(Timeout = 60_000)]
+    public async Task Failover_Stated_IsDoneAndAudited()
+    {
+        await using var house = new FailoverHouse();
+        await house.OpenAsync(Cancel);
+        await house.KillAsync(FailoverHouse.East, Cancel);
+        Assert.Null(await house.RunAsync(Cancel, ("target", FailoverHouse.West), ("assume_fenced", "I pulled the plug")));
+        Assert.Equal(RunPhase.Succeeded, (await house.TheRunAsync(Cancel)).State);
+        Assert.Contains(await house.Events.ListAsync(100, Cancel), e => e.Kind == "fence.stated" && e.Summary.Contains("plug", StringComparison.Ordinal));
+    }
+
+    [Fact(Timeout = 60_000)]
+    public async Task Failover_FailsAfterTheFence_StartsTheOldPrimaryAgainAsTheNextEpoch()
+    {
+        await using var house = new FailoverHouse();
+        house.Agents[FailoverHouse.West].CutFails = true;
+        await house.OpenAsync(Cancel);
+        Assert.Null(await house.RunAsync(Cancel, ("target", FailoverHouse.West)));
+        var run = await house.TheRunAsync(Cancel);
+        // The copy that could not be cut off cannot be brought back either: a person is called, and nothing else is touched.
+        Assert.Equal(RunPhase.Failed, run.State);
+        Assert.NotNull(run.Person);
+        Assert.Equal(0, house.Agents[FailoverHouse.West].Promotions);
+    }
+
+    [Fact(Timeout = 60_000)]
+    public async Task Failover_Aborted_BringsBackTheOldPrimary()
+    {
+        await using var house = new FailoverHouse();
+        await house.OpenAsync(Cancel);
+        house.Boot(9); // after the fence has finished: run, close x2, hold x2, fence x2, …
+        Assert.Null(await house.RunAsync(Cancel, ("target", FailoverHouse.West)));
+        var before = await house.TheRunAsync(Cancel);
+        Assert.Null(before.FinishedAt);
+        await AppendAsync(house, before.Id, new RunEvent.AbortRequested { At = DateTimeOffset.UtcNow, Actor = "tester" });
+        house.Boot(null);
+        await house.Runner.RunOnceAsync(Cancel);
+        await house.Runner.WhenStoppedAsync(before.Id).WaitAsync(Cancel);
+
+        var run = await house.TheRunAsync(Cancel);
+        Assert.Equal(RunPhase.Aborted, run.State);
+        var record = await house.Epochs.GetAsync("main", Cancel);
+        Assert.Equal((2, EpochState.Open, FailoverHouse.East), (record!.Epoch, record.State, record.Primary));
+        Assert.Equal(1, house.Agents[FailoverHouse.East].Restarts);
+        Assert.Equal(0, house.Agents[FailoverHouse.West].Promotions);
+        Assert.Null(await house.Store.GetAsync("holds/main", Cancel));
+    }
+
+    [Fact(Timeout = 120_000)]
+    public async Task Failover_TargetCannotPromote_CallsAPersonAndStaysMoving_ThenIsTakenUp()
+    {
+        await using var house = new FailoverHouse();
+        house.Agents[FailoverHouse.West].RefusesToPromote = true;
+        await house.OpenAsync(Cancel);
+        Assert.Null(await house.RunAsync(Cancel, ("target", FailoverHouse.West)));
+        var run = await house.TheRunAsync(Cancel);
+        Assert.Equal(RunPhase.Failed, run.State);
+        Assert.Contains("br dr failover --target us-west-1", run.Person, StringComparison.Ordinal);
+        Assert.Equal(EpochState.Moving, (await house.Epochs.GetAsync("main", Cancel))!.State);
+
+        house.Agents[FailoverHouse.West].RefusesToPromote = false;
+        Assert.Null(await house.RunAsync(Cancel, ("target", FailoverHouse.West)));
+        var record = await house.Epochs.GetAsync("main", Cancel);
+        Assert.Equal((2, EpochState.Open, FailoverHouse.West), (record!.Epoch, record.State, record.Primary));
+    }
+
+    [Fact(Timeout = 60_000)]
+    public async Task DryRunChangesNothing()
+    {
+        await using var house = new FailoverHouse();
+        await house.OpenAsync(Cancel);
+        var before = await house.DumpAsync(Cancel);
+        var answer = await house.Desk.AskAsync(new RunRequest { Runbook = "failover", DryRun = true, Inputs = new Dictionary<string, string> { ["target"] = FailoverHouse.West } }, "tester", false, Cancel);
+        var plan = Assert.IsType<RunDecision.Planned>(answer).Plan;
+        Assert.True(plan.Ready, string.Join(" ", plan.Problems));
+        Assert.Equal(
+            ["Stop traffic to primary region", "Promote standby to primary", "Update DNS records", "Warm caches in new region", "Verify application health", "Resume traffic"],
+            plan.Steps.Where(s => !s.AfterResume).Select(s => s.Title).Distinct());
+        Assert.Equal(before, await house.DumpAsync(Cancel));
+        Assert.Equal(0, house.Agents.Values.Sum(a => a.Cuts + a.Fences + a.Promotions));
+    }
+
+    [Theory(Timeout = 60_000)]
+    [InlineData(PolicyMode.Observe, true, "mode: observe")]
+    [InlineData(PolicyMode.Act, false, "DR_ENABLED")]
+    public async Task Failover_SwitchedOff_IsRefusedInASentence(PolicyMode mode, bool enabled, string says)
+    {
+        await using var house = new FailoverHouse(new RecoveryRules { Enabled = enabled }, mode);
+        await house.OpenAsync(Cancel);
+        Assert.Contains(says, await house.RunAsync(Cancel, ("target", FailoverHouse.West)), StringComparison.Ordinal);
+    }
+
+    private static async Task AppendAsync(FailoverHouse house, string run, RunEvent happened)
+    {
+        using var journal = await RunJournal.OpenAsync(house.Store, new CrashPoint(null), run, Cancel);
+        await journal.AppendAsync(happened, house.Fence, Cancel);
+    }
+}
