@@ -44,7 +44,7 @@ internal sealed class FailoverHouse : IAsyncDisposable
     private readonly string _folder = Directory.CreateTempSubdirectory("br-failover-").FullName;
     private readonly CancellationTokenSource _end = new();
     private readonly List<Task> _loops = [];
-    private readonly TimeProvider _time = TimeProvider.System;
+    private readonly SkippingTime _time = new();
     private readonly NodeReports _reports;
 
     public FailoverHouse(RecoveryRules? rules = null, PolicyMode mode = PolicyMode.Act)
@@ -123,7 +123,10 @@ internal sealed class FailoverHouse : IAsyncDisposable
     public async Task KillAsync(string region, CancellationToken cancel)
     {
         Down[region] = true;
+        await Task.Delay(120, cancel); // what was on its way has arrived
+        _time.Skip(NodeReports.AgeMax);
         await Support.Eventually.TrueAsync(() => _reports.Agent(region) is null && _reports.Gateway(region) is null, $"{region} is away", cancel);
+        Assert.True(await _reports.WaitAsync(r => Agents.Keys.All(c => Down.ContainsKey(c) || r.Agent(c) is not null) && r.Gateway(Asia) is not null && r.Gateway(West) is not null && r.Gateway(Europe) is not null, TimeSpan.FromSeconds(5), cancel));
     }
 
     public async Task<string> DumpAsync(CancellationToken cancel)
@@ -240,7 +243,7 @@ internal sealed class SimulatedAgent(FailoverHouse house, string code)
 
     private DatabaseReading Reading()
     {
-        var primary = house.Agents.FirstOrDefault(a => a.Value._state == DatabaseState.Primary);
+        var primary = house.Agents.FirstOrDefault(a => a.Value._state == DatabaseState.Primary && !house.Down.ContainsKey(a.Key));
         return new DatabaseReading
         {
             Database = "main", State = _state, AcceptsConnections = _state is DatabaseState.Primary or DatabaseState.Standby, Guarded = true, FencedEpoch = _fenced,
@@ -338,9 +341,20 @@ internal sealed class HousePolicy(PolicyDocument document) : IPolicySource
 internal sealed class HouseHealth : IRegionHealth
 {
     public IReadOnlyList<RegionVerdict> Current => [];
+    public bool Settled => true;
     public IReadOnlyDictionary<string, RegionControl> Controls { get; } = new Dictionary<string, RegionControl>();
 
     public IDisposable OnChange(Action changed) => new Nothing();
+}
+
+/// <summary>The system's clock, that can jump ahead: reports grow old without waiting for it.</summary>
+internal sealed class SkippingTime : TimeProvider
+{
+    private long _ahead;
+
+    public void Skip(TimeSpan span) => Interlocked.Add(ref _ahead, (long)(span.TotalSeconds * TimestampFrequency));
+
+    public override long GetTimestamp() => base.GetTimestamp() + Interlocked.Read(ref _ahead);
 }
 
 internal sealed class Nothing : IDisposable
