@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using System.Text.Json;
-using BuildRunner.Dev;
 using BuildRunner.Tests.Support;
 using Npgsql;
 
@@ -11,6 +10,12 @@ namespace BuildRunner.Tests.EndToEnd;
 public sealed class FailoverTests(ITestOutputHelper output)
 {
     private const int AcknowledgedFirst = 100;
+    private const string Resolved = "shop.br.test";
+
+    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(60);
+
+    /// <summary>One failover on a machine that does other things too; the median of five is held to 5 s.</summary>
+    private static readonly TimeSpan BackMax = TimeSpan.FromSeconds(10);
 
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
 
@@ -18,47 +23,66 @@ public sealed class FailoverTests(ITestOutputHelper output)
     [InlineData("us-west-1")]
     [InlineData("eu-west-1")]
     [InlineData("ap-south-1")]
+    [InlineData(Resolved)]
     public async Task Failover_PrimaryKilledWhileAClientWrites_EveryAcknowledgedOrderIsThereOrCounted(string through)
     {
         await using var sandbox = await Sandbox.StartAsync("--no-traffic");
-        await using var writer = new OrderWriter(() => new Uri(sandbox.Gateway(through)));
-        await Eventually.TrueAsync(() => writer.Acknowledged.Count() >= AcknowledgedFirst, "orders are acknowledged", Cancel, TimeSpan.FromSeconds(30));
+        await using var writer = OrderWriter.Start(Client(sandbox, through));
+        await writer.AcknowledgedAsync(AcknowledgedFirst, Cancel);
 
         (await sandbox.BrAsync("dev", "kill", "us-east-1")).Fine();
         var commanded = Stopwatch.GetTimestamp();
         var result = (await sandbox.BrAsync("dr", "failover", "--target", "us-west-1", "--reason", "test", "--output", "json")).Fine().Json;
-        var back = await FirstAcknowledgedAfterAsync(writer, commanded);
-        await Eventually.TrueAsync(() => writer.Acknowledged.Count(o => o.Sent > commanded) >= AcknowledgedFirst, "orders flow again", Cancel, TimeSpan.FromSeconds(30));
-        await writer.StopAsync();
-        output.WriteLine($"{through}: command to first acknowledged order {back.TotalSeconds:0.00} s, outage {writer.Outage.TotalMilliseconds:0} ms; {writer.Summary}");
+        await writer.AcknowledgedAsync(AcknowledgedFirst, Cancel, Limit);
+        var report = await writer.StopAsync();
+        var back = report.FirstOfANewEpochAfter(commanded);
+        output.WriteLine($"{through}: command to first acknowledged order {back?.TotalSeconds:0.00} s; {report}; reported outage {result.GetProperty("run").GetProperty("outage_ms")} ms");
 
         Assert.True(result.GetProperty("success").GetBoolean());
         Assert.True(result.GetProperty("rto_achieved").GetBoolean());
-        Assert.True(back < TimeSpan.FromSeconds(10), $"{back.TotalSeconds:0.0} s from the command to the first acknowledged order");
-        Close(writer.Outage, result.GetProperty("run").GetProperty("outage_ms").GetDouble());
-
-        var run = result.GetProperty("run").GetProperty("id").GetString()!;
+        Assert.Equal("powered_off", Proof(result));
+        Assert.True(back < BackMax, $"{back?.TotalSeconds:0.0} s from the command to the first acknowledged order");
+        if (through != Resolved) // that client also meets gateways that are gone
+            Close(report.Outage!.Value, result.GetProperty("run").GetProperty("outage_ms").GetDouble());
         await HealedAsync(sandbox);
-        await AccountAsync(sandbox, run, writer);
+        await AccountAsync(sandbox, result, report);
     }
 
     [Fact(Timeout = 400_000)]
     public async Task Failover_PrimaryAlive_IsProvenStoppedAndLosesNothingUnnoticed()
     {
         await using var sandbox = await Sandbox.StartAsync("--no-traffic");
-        await using var writer = new OrderWriter(() => new Uri(sandbox.Gateway("eu-west-1")));
-        await Eventually.TrueAsync(() => writer.Acknowledged.Count() >= AcknowledgedFirst, "orders are acknowledged", Cancel, TimeSpan.FromSeconds(30));
+        await using var writer = OrderWriter.Start(Client(sandbox, "eu-west-1"));
+        await writer.AcknowledgedAsync(AcknowledgedFirst, Cancel);
 
         var commanded = Stopwatch.GetTimestamp();
         var result = (await sandbox.BrAsync("dr", "failover", "--target", "us-west-1", "--reason", "test", "--output", "json")).Fine().Json;
-        await FirstAcknowledgedAfterAsync(writer, commanded);
-        await Eventually.TrueAsync(() => writer.Acknowledged.Count(o => o.Sent > commanded) >= AcknowledgedFirst, "orders flow again", Cancel, TimeSpan.FromSeconds(30));
-        await writer.StopAsync();
-        output.WriteLine($"outage {writer.Outage.TotalMilliseconds:0} ms; {writer.Summary}");
+        await writer.AcknowledgedAsync(AcknowledgedFirst, Cancel, Limit);
+        var report = await writer.StopAsync();
+        output.WriteLine($"command to first acknowledged order {report.FirstOfANewEpochAfter(commanded)?.TotalSeconds:0.00} s; {report}");
 
-        Assert.Equal("stopped", result.GetProperty("run").GetProperty("report").GetProperty("proof").GetProperty("kind").GetString());
+        Assert.Equal("stopped", Proof(result));
         await HealedAsync(sandbox);
-        await AccountAsync(sandbox, result.GetProperty("run").GetProperty("id").GetString()!, writer);
+        await AccountAsync(sandbox, result, report);
+    }
+
+    [Fact(Timeout = 1_800_000), Trait("Category", "long")]
+    public async Task Failover_FiveTimes_MedianIsUnderFiveSeconds()
+    {
+        var times = new List<TimeSpan>();
+        for (var i = 0; i < 5; i++)
+        {
+            await using var sandbox = await Sandbox.StartAsync("--no-traffic");
+            await using var writer = OrderWriter.Start(Client(sandbox, "eu-west-1"));
+            await writer.AcknowledgedAsync(AcknowledgedFirst, Cancel);
+            (await sandbox.BrAsync("dev", "kill", "us-east-1")).Fine();
+            var commanded = Stopwatch.GetTimestamp();
+            (await sandbox.BrAsync("dr", "failover", "--target", "us-west-1", "--reason", "test", "--output", "json")).Fine();
+            await writer.AcknowledgedAsync(1, Cancel, Limit);
+            times.Add((await writer.StopAsync()).FirstOfANewEpochAfter(commanded)!.Value);
+        }
+        output.WriteLine(string.Join(", ", times.Select(t => $"{t.TotalSeconds:0.00} s")));
+        Assert.True(times.Order().ElementAt(2) < TimeSpan.FromSeconds(5));
     }
 
     [Fact(Timeout = 300_000)]
@@ -79,12 +103,6 @@ public sealed class FailoverTests(ITestOutputHelper output)
         Assert.Equal("us-east-1", Primary((await sandbox.BrAsync("dr", "status", "--output", "json")).Fine().Json));
     }
 
-    internal static async Task<TimeSpan> FirstAcknowledgedAfterAsync(OrderWriter writer, long commanded)
-    {
-        await Eventually.TrueAsync(() => writer.Acknowledged.Any(o => o.Sent > commanded), "an order is acknowledged after the failover", Cancel, TimeSpan.FromSeconds(60));
-        return Stopwatch.GetElapsedTime(commanded, writer.Acknowledged.Where(o => o.Answered > commanded).Min(o => o.Answered));
-    }
-
     /// <summary>The old primary's region comes back as a standby that follows.</summary>
     internal static async Task HealedAsync(Sandbox sandbox)
     {
@@ -100,37 +118,38 @@ public sealed class FailoverTests(ITestOutputHelper output)
         }, "us-east-1 follows us-west-1", Cancel, TimeSpan.FromSeconds(60));
     }
 
-    /// <summary>Every acknowledged order is in the new primary, but for at most the run's lost commits; every refused one is not.</summary>
-    private async Task AccountAsync(Sandbox sandbox, string run, OrderWriter writer)
+    /// <summary>Every acknowledged order is in the new primary once, but for at most the run's lost commits; none that failed is there.</summary>
+    private async Task AccountAsync(Sandbox sandbox, JsonElement result, OrderReport report)
     {
         JsonElement lost = default;
         await Eventually.TrueAsync(async () =>
         {
-            var said = await sandbox.BrAsync("runbook", "status", run, "--output", "json");
+            var said = await sandbox.BrAsync("runbook", "status", result.GetProperty("run").GetProperty("id").GetString()!, "--output", "json");
             return said.Code == 0 && said.Json.GetProperty("run").TryGetProperty("lost", out lost)
                 && lost.ValueKind == JsonValueKind.Object && lost.GetProperty("commits").ValueKind == JsonValueKind.Number;
-        }, "the loss is counted from the salvaged WAL", Cancel, TimeSpan.FromSeconds(60));
+        }, "the loss is counted from the salvaged WAL", Cancel, Limit);
 
-        var present = await OrdersAsync(sandbox);
-        var missing = writer.Acknowledged.Count(o => !present.Contains(o.Id));
-        var commits = lost.GetProperty("commits").GetInt64();
-        output.WriteLine($"{present.Count} orders there, {missing} acknowledged ones missing, {commits} commits lost ({lost})");
-        Assert.True(missing <= commits, $"{missing} acknowledged orders are missing, {commits} commits are reported lost");
-        Assert.DoesNotContain(writer.Done, o => o.Outcome == OrderOutcome.Refused && present.Contains(o.Id));
-    }
-
-    internal static async Task<HashSet<Guid>> OrdersAsync(Sandbox sandbox)
-    {
         var password = (await File.ReadAllTextAsync(Path.Combine(sandbox.Layout.Secrets, "app"), Cancel)).Trim();
         await using var connection = new NpgsqlConnection($"Host=127.0.2.1;Port={sandbox.Layout.Database};Database=shop;Username=app;Password={password}");
         await connection.OpenAsync(Cancel);
-        await using var command = new NpgsqlCommand("SELECT id FROM orders", connection);
-        await using var reader = await command.ExecuteReaderAsync(Cancel);
-        var found = new HashSet<Guid>();
-        while (await reader.ReadAsync(Cancel))
-            Assert.True(found.Add(reader.GetGuid(0)), "an order is there once");
-        return found;
+        var check = await report.CheckAsync(connection, Cancel);
+        var commits = lost.GetProperty("commits").GetInt64();
+        output.WriteLine($"{check.Missing.Count} acknowledged orders missing, lost: {lost}");
+        Assert.True(check.Missing.Count <= commits, $"{check.Missing.Count} acknowledged orders are missing, {commits} commits are reported lost");
+        Assert.Empty(check.Doubled);
+        Assert.Empty(check.Executed);
+        Assert.Empty(report.LateAcknowledgements());
     }
+
+    private static OrderWriterOptions Client(Sandbox sandbox, string through)
+    {
+        if (through != Resolved)
+            return new() { Gateway = new Uri(sandbox.Gateway(through)), InFlightMax = 800 };
+        var port = new Uri(sandbox.Gateway("us-east-1")).Port;
+        return new() { Gateway = new Uri($"http://shop.br.test:{port}"), DnsServer = System.Net.IPEndPoint.Parse(sandbox.Layout.Dns), InFlightMax = 800 };
+    }
+
+    private static string? Proof(JsonElement result) => result.GetProperty("run").GetProperty("report").GetProperty("proof").GetProperty("kind").GetString();
 
     internal static string? Primary(JsonElement status) => status.GetProperty("databases")[0].GetProperty("primary").GetString();
 

@@ -1,3 +1,5 @@
+using BuildRunner.Tests.Support;
+
 namespace BuildRunner.Tests.EndToEnd;
 
 /// <summary>Who serves whom, as seen in the answers of a running system.</summary>
@@ -38,6 +40,19 @@ public sealed class GeographyTests(ITestOutputHelper output)
         for (var i = 0; i < Repeats; i++)
             regions.Add((await ServedByAsync(http, $"{sandbox.Gateway("eu-west-1")}/api/products/{1 + (i % 50)}", "81.169.145.10")).Split('/')[0]);
         Assert.Equal(["eu-west-1"], regions);
+    }
+
+    [Fact(Timeout = 300_000)]
+    public async Task Gateways_CityDatabase_TellsCaliforniaFromTheRestOfTheCountry()
+    {
+        using var folder = new TempFolder();
+        var city = folder.File("city.mmdb");
+        new MmdbWriter().AddCity("68.87.85.0/24", "US", 37.77, -122.42).Write(city);
+        await using var sandbox = await Sandbox.StartAsync("--no-traffic", "--geo-city", city);
+        using var http = new HttpClient(new SocketsHttpHandler { UseProxy = false, UseCookies = false });
+
+        Assert.Equal("us-west-1", (await ServedByAsync(http, $"{sandbox.Gateway("us-east-1")}/api/products", "68.87.85.98")).Split('/')[0]);
+        Assert.Equal("us-east-1", (await ServedByAsync(http, $"{sandbox.Gateway("us-east-1")}/api/products", "66.220.144.1")).Split('/')[0]);
     }
 
     private static async Task<string> ServedByAsync(HttpClient http, string url, string address)
