@@ -23,6 +23,8 @@ internal static class Detached
         var start = new ProcessStartInfo("/bin/sh") { RedirectStandardInput = true, RedirectStandardOutput = true, UseShellExecute = false };
         foreach (var argument in (string[])["-c", "exec setsid \"$@\" 2>>\"$0\"", layout.Log("dev"), Environment.ProcessPath!, .. arguments, SupervisorOption])
             start.ArgumentList.Add(argument);
+        foreach (var (name, value) in DevPlans.Small)
+            start.Environment[name] = value;
         using var supervisor = Process.Start(start) ?? throw new CliException(ExitCode.Failed, "The supervisor did not start.");
         while (await supervisor.StandardOutput.ReadLineAsync(cancel) is { } line)
         {
