@@ -38,15 +38,15 @@ internal sealed class PostgresHome(AgentOptions options, PostgresAccount account
             _folder = target;
             return;
         }
-        if (!Directory.Exists(_link))
+        // Asked at every start: a start that was killed in here leaves a folder that nobody has entered yet.
+        account.MakeFolder(_link);
+        var entered = await tools.RunAsync("/bin/sh", ["-c", "cd \"$0\"", _link], "/", cancel);
+        if (entered.Code != 0)
         {
-            account.MakeFolder(_link);
-            var entered = await tools.RunAsync("/bin/sh", ["-c", "cd \"$0\"", _link], "/", cancel);
-            if (entered.Code != 0)
-            {
-                Directory.Delete(_link);
-                MakeElsewhere();
-            }
+            if (Directory.EnumerateFileSystemEntries(_link).Any())
+                throw new IOException($"{_link} holds a database, and the user postgres cannot enter it ({entered.Talk.Trim()}). Open the folders above it to that user, or move it where it can enter.");
+            Directory.Delete(_link);
+            MakeElsewhere();
         }
         _folder ??= _link;
     }
