@@ -3,20 +3,23 @@ namespace BuildRunner.Core.Policy;
 /// <summary>What the switches forbid. Each answers with the reason, for people; null: nothing forbids it.</summary>
 public static class PolicySwitches
 {
+    /// <summary>Any act at all, also one that a person asks for: `observe` measures and decides, and touches nothing.</summary>
+    public static string? WhyNoAct(this PolicyDocument policy) =>
+        policy.Mode == PolicyMode.Observe ? "The policy says `mode: observe`: what would have been done is only logged, and nothing is touched. Set `mode: act`." : null;
+
     /// <summary>A run of recovery: backup, drill, failover, restore, whoever starts it.</summary>
     public static string? WhyNoRun(this PolicyDocument policy) =>
-        policy.Recovery.Enabled ? null : "Disaster recovery is switched off (recovery.enabled, DR_ENABLED): no backup, drill or run starts.";
+        policy.WhyNoAct()
+        ?? (policy.Recovery.Enabled ? null : "Disaster recovery is switched off (recovery.enabled, DR_ENABLED): no backup, drill or run starts. Set it to true.");
 
     /// <summary>A failover, also one that a person asks for.</summary>
     public static string? WhyNoFailover(this PolicyDocument policy) =>
         policy.WhyNoRun()
-        ?? (policy.MultiRegion.Enabled ? null : $"Routing by region is switched off (multiregion.enabled, MULTIREGION_ENABLED): everything goes to {policy.MultiRegion.DefaultRegion}, and nothing fails over.");
+        ?? (policy.MultiRegion.Enabled ? null : $"Routing by region is switched off (multiregion.enabled, MULTIREGION_ENABLED): everything goes to {policy.MultiRegion.DefaultRegion}, and nothing fails over. Set it to true.");
 
     /// <summary>An act that no person asked for.</summary>
     public static string? WhyNoAutomaticAct(this PolicyDocument policy, bool frozen) =>
-        policy.Mode == PolicyMode.Observe ? "The policy's mode is observe: what would have been done is only logged."
-        : frozen ? "A freeze is in force: no automatic act."
-        : null;
+        policy.WhyNoAct() ?? (frozen ? "A freeze is in force: no automatic act." : null);
 
     /// <summary>A failover that no person asked for.</summary>
     public static string? WhyNoAutomaticFailover(this PolicyDocument policy, bool frozen) =>

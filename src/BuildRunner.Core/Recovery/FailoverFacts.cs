@@ -19,7 +19,6 @@ public sealed record FailoverWish
 public sealed record FailoverFacts
 {
     public required string Database { get; init; }
-    public required bool MultiRegion { get; init; }
     public required RecoveryRules Rules { get; init; }
     public required EpochRecord? Record { get; init; }
     public required IReadOnlyList<FailoverRegion> Regions { get; init; }

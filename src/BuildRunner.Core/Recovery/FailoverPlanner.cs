@@ -10,8 +10,6 @@ public static class FailoverPlanner
     {
         var problems = new List<string>();
         var notes = new List<string>();
-        if (!facts.MultiRegion)
-            problems.Add("MULTIREGION_ENABLED is false: every request goes to the default region and nothing is failed over. Set it to true first.");
         if (facts.Record is not { } record)
         {
             problems.Add($"Database {facts.Database} has no epoch yet: it has never been open. Wait until its first primary is up (`br dr status`).");

@@ -40,7 +40,7 @@ public static class FailoverRunbook
             Step("open", Promote, "failover.open", 5) with { PointOfNoReturn = true, Undo = false, Retries = 5, RetryDelay = TimeSpan.FromMilliseconds(200), IfStuck = Stuck },
             Step("dns", Dns, "failover.dns", 2) with { OnFailure = OnFailure.Continue },
             Step("warm", Warm, "failover.warm", 2) with { OnFailure = OnFailure.Continue },
-            Step("verify", Verify, "failover.verify", 8) with { OnFailure = OnFailure.Continue },
+            Step("verify", Verify, "failover.verify", 8) with { OnFailure = OnFailure.ContinueAndFail },
             Step("resume", Resume, "failover.resume", 5) with { Retries = 5, RetryDelay = TimeSpan.FromMilliseconds(200), IfStuck = "Writes are still held at a gateway: it ends the hold by its own clock within 10 s. Look at `br regions health --all`." },
             Step("settle-dns", Dns, "failover.settle-dns", 10) with { OnFailure = OnFailure.Continue, AfterResume = true },
             Step("settle-followers", Resume, "failover.settle-followers", 15) with { OnFailure = OnFailure.Continue, AfterResume = true },

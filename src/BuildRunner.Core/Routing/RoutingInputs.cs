@@ -14,6 +14,7 @@ public sealed record RoutingInputs
     public TimeSpan Affinity { get; init; } = TimeSpan.FromMinutes(30);
     public IReadOnlyList<string> TrustedProxies { get; init; } = [];
     public TimeSpan ReadLagMax { get; init; } = TimeSpan.FromSeconds(5);
+    public HoldRules Hold { get; init; } = new();
     public required IReadOnlyList<RegionInput> Regions { get; init; }
     public required IReadOnlyList<ServiceInput> Services { get; init; }
     public required IReadOnlyList<DatabaseInput> Databases { get; init; }

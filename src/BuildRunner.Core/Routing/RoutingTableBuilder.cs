@@ -22,7 +22,7 @@ public static class RoutingTableBuilder
         Affinity = inputs.Affinity,
         TrustedProxies = inputs.TrustedProxies,
         ReadLagMax = inputs.ReadLagMax,
-        Hold = before?.Hold ?? new HoldRules(),
+        Hold = inputs.Hold,
         Regions = [.. inputs.Regions.Select(r => Region(r, inputs, before?.Regions.FirstOrDefault(b => b.Code == r.Code)))],
         Services = [.. inputs.Services.Select(s => Service(s, inputs, before?.Services.FirstOrDefault(b => b.Name == s.Name)))],
         Databases = [.. inputs.Databases.Where(d => d.Record is not null).Select(d => Database(d, inputs))],

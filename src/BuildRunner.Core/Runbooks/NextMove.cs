@@ -45,7 +45,7 @@ public abstract record NextMove
                     return new VerifyFirst(step.Step, step.Attempt, step.Key(state.Run), TimeSpan.Zero) { Reason = "started, result unknown" };
                 case StepStatus.Failed when MayRepeat(step):
                     return new VerifyFirst(step.Step, step.Attempt, step.Key(state.Run), Delay(step)) { Reason = $"failure {step.Failures} of at most {step.Step.Retries + 1}: {step.Error}" };
-                case StepStatus.Failed when step.Step.OnFailure == OnFailure.Continue:
+                case StepStatus.Failed when step.Step.GoesOn:
                     continue;
                 case StepStatus.Failed when state.PastReturn:
                     return new CallPerson(step.Step) { Reason = $"'{step.Step.Id}' failed and the run can only go forward: {step.Error}" };
@@ -53,7 +53,14 @@ public abstract record NextMove
                     return new Finish(RunPhase.Failed) { Reason = $"'{step.Step.Id}' failed: {step.Error}" };
             }
         }
-        return new Finish(RunPhase.Succeeded) { Reason = "every step is done" };
+        if (state.Steps.FirstOrDefault(s => s.Status == StepStatus.Failed && s.Step.OnFailure == OnFailure.ContinueAndFail) is { } failed)
+        {
+            var rest = state.Steps.Any(s => s.Step.AfterResume) ? "traffic has resumed all the same" : "the other steps are done";
+            return new Finish(RunPhase.Failed) { Reason = $"'{failed.Step.Id}' failed, and {rest}: {failed.Error}" };
+        }
+        return state.Steps.FirstOrDefault(s => s.Status == StepStatus.Failed) is { } warning
+            ? new Finish(RunPhase.Succeeded) { Reason = $"every step that counts is done; '{warning.Step.Id}' failed: {warning.Error}" }
+            : new Finish(RunPhase.Succeeded) { Reason = "every step is done" };
     }
 
     /// <summary>Why the run takes its steps back; null when it does not.</summary>
@@ -72,7 +79,7 @@ public abstract record NextMove
         Broken(state) is { } broken ? $"'{broken.Step.Id}' failed: {broken.Error}" : $"aborted by {state.AbortedBy}";
 
     private static StepState? Broken(RunState state) =>
-        state.Steps.FirstOrDefault(s => s.Error is not null && s.Status != StepStatus.Done && s.Step.OnFailure != OnFailure.Continue && (s.Status != StepStatus.Failed || !MayRepeat(s)));
+        state.Steps.FirstOrDefault(s => s.Error is not null && s.Status != StepStatus.Done && !s.Step.GoesOn && (s.Status != StepStatus.Failed || !MayRepeat(s)));
 
     /// <summary>Last first; a step that was only begun is taken back too, for it may have acted.</summary>
     private static NextMove NextUndo(RunState state, string why)

@@ -45,6 +45,10 @@ public sealed record RunbookStep
     /// <summary>The step counts only against the run's report: traffic has already resumed.</summary>
     public bool AfterResume { get; init; }
 
+    /// <summary>Whether the steps after it are done although it failed.</summary>
+    [JsonIgnore]
+    public bool GoesOn => OnFailure is OnFailure.Continue or OnFailure.ContinueAndFail;
+
     /// <summary>What a person does when the run ends here: a sentence with the next command; `${input}` is filled in.</summary>
     public string? IfStuck { get; init; }
 }
@@ -53,6 +57,11 @@ public sealed record RunbookStep
 public enum OnFailure
 {
     Abort,
+
+    /// <summary>The run goes on and may still succeed; the failure is a warning of its report.</summary>
     Continue,
     Rollback,
+
+    /// <summary>The run goes on to its end, and ends failed.</summary>
+    ContinueAndFail,
 }

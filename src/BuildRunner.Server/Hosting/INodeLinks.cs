@@ -22,7 +22,11 @@ public interface INodeLinks
     IReadOnlyList<NodeLink> Nodes { get; }
 }
 
-public sealed record NodeLink(NodeName Name, string Incarnation, DateTimeOffset LastSeen, bool Connected, long DocumentVersion);
+public sealed record NodeLink(NodeName Name, string Incarnation, DateTimeOffset LastSeen, bool Connected, long DocumentVersion)
+{
+    /// <summary>Its connection broke while it waited, and it has not called again: its process is gone, or its network. A silent line is not broken.</summary>
+    public bool Broken { get; init; }
+}
 
 /// <summary>How an order ended, as far as the server knows.</summary>
 public abstract record OrderOutcome
@@ -37,6 +41,9 @@ public abstract record OrderOutcome
 
 public static class NodeLinkExtensions
 {
+    /// <summary>True for a line known to have broken: nothing is worth waiting for there. False for one that is merely silent.</summary>
+    public static bool IsBroken(this INodeLinks links, NodeName node) => links.Nodes.Any(link => link.Name == node && link.Broken);
+
     /// <summary>Gives a typed order and reads its typed result; null data when it was refused, failed or not answered, with the reason.</summary>
     public static async Task<(TResult? Data, string? Error, bool Refused)> SendAsync<TArguments, TResult>(
         this INodeLinks links, NodeName node, string id, string kind, long epoch, long fencingToken, TArguments arguments,

@@ -20,6 +20,7 @@ internal sealed class NodeLine(NodeName name, TimeProvider time)
     private long _versionInForce;
     private long _polls;
     private bool _polling;
+    private bool _broken;
 
     /// <summary>An order and the callers that wait for it.</summary>
     public sealed class UnderWay(Order order)
@@ -41,7 +42,7 @@ internal sealed class NodeLine(NodeName name, TimeProvider time)
         {
             lock (_gate)
             {
-                return Away() ? null : new NodeLink(name, _incarnation!, _lastSeen, _polling, _versionInForce);
+                return Away() ? null : new NodeLink(name, _incarnation!, _lastSeen, _polling, _versionInForce) { Broken = _broken };
             }
         }
     }
@@ -135,7 +136,7 @@ internal sealed class NodeLine(NodeName name, TimeProvider time)
         lock (_gate)
         {
             mine = ++_polls;
-            _polling = true;
+            (_polling, _broken) = (true, false);
             _versionInForce = poll.DocumentVersion;
             Signal(); // of two polls the newer one counts: the older one's connection is gone
         }
@@ -165,7 +166,7 @@ internal sealed class NodeLine(NodeName name, TimeProvider time)
             {
                 if (mine == _polls)
                 {
-                    _polling = false;
+                    (_polling, _broken) = (false, cancel.IsCancellationRequested);
                     _seenAt = time.GetTimestamp();
                     _lastSeen = time.GetUtcNow();
                 }

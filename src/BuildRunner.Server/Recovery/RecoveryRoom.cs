@@ -15,6 +15,7 @@ public static class RecoveryRoom
     public static IServiceCollection AddRecovery(this IServiceCollection services)
     {
         services.AddSingleton<LagWatch>();
+        services.AddSingleton<NodeReach>();
         services.AddSingleton<IPowerDriver, PolicyPowerDriver>();
         services.AddSingleton<FailoverReader>();
         services.AddRunbook<FailoverSource>();
@@ -47,6 +48,7 @@ public static class RecoveryRoom
     {
         // The watch hears reports from the start, not from the first failover on.
         _ = routes.ServiceProvider.GetRequiredService<LagWatch>();
+        _ = routes.ServiceProvider.GetRequiredService<NodeReach>();
         routes.MapGet("/v1/dr/status", RecoveryEndpoints.StatusAsync).RequireAuthorization("viewer");
         return routes;
     }

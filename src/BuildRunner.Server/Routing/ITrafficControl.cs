@@ -9,11 +9,17 @@ namespace BuildRunner.Server.Routing;
 /// </summary>
 internal interface ITrafficControl
 {
-    /// <summary>Writes the hold and publishes the table that carries it. A hold of another run is <see cref="TrafficOutcome.Taken"/>.</summary>
+    /// <summary>
+    /// Writes the hold and publishes the table that carries it. A hold of another run is <see cref="TrafficOutcome.Taken"/>, unless that run
+    /// has ended: then this one takes it over.
+    /// </summary>
     Task<TrafficOutcome> HoldAsync(string database, string holdId, Fence? fence, CancellationToken cancel);
 
     /// <summary>Ends the hold when it is this one (or none is there) and publishes the table without it.</summary>
     Task<TrafficOutcome> ReleaseAsync(string database, string holdId, Fence? fence, CancellationToken cancel);
+
+    /// <summary>Lets go what a run that has ended still holds, such as one that called a person half way.</summary>
+    Task ReleaseEndedAsync(Fence fence, CancellationToken cancel);
 
     /// <summary>Builds the table from what is so now, publishes it if it differs, and returns the version in force: call it after an epoch has moved.</summary>
     Task<long> PublishAsync(CancellationToken cancel);
@@ -53,5 +59,5 @@ internal sealed record GatewayConfirmation(bool Confirmed, IReadOnlyList<Gateway
         : string.Join("; ", Gateways.Select(g => $"{g.Region}: {g.Said}"));
 }
 
-/// <summary>A gateway that has not reported for 3 s is away: it is named, and not waited for (a stale gateway is refused by the host, FAILOVER.md 5).</summary>
+/// <summary>A gateway whose connection broke, or that has not reported for 3 s, is away: it is named, and not waited for (a stale gateway is refused by the host, FAILOVER.md 5).</summary>
 internal sealed record GatewayEvidence(string Region, bool Live, bool Confirmed, string Said);

@@ -12,14 +12,16 @@ namespace BuildRunner.Server.Routing;
 internal sealed class RoutingLoop : ReconcileLoop
 {
     private readonly RoutingDesk _desk;
+    private readonly ITrafficControl _traffic;
+    private readonly LeaderLease _lead;
     private readonly INodeReports _reports;
     private readonly IDisposable[] _hints;
     private readonly ConcurrentDictionary<string, int> _seen = new(StringComparer.Ordinal);
 
-    public RoutingLoop(RoutingDesk desk, IPolicySource policy, IRegionHealth health, IProbePlan probes, INodeReports reports, IStore store, TimeProvider time, ILogger<RoutingLoop> logger)
+    public RoutingLoop(RoutingDesk desk, ITrafficControl traffic, LeaderLease lead, IPolicySource policy, IRegionHealth health, IProbePlan probes, INodeReports reports, IStore store, TimeProvider time, ILogger<RoutingLoop> logger)
         : base(TimeSpan.FromMilliseconds(500), time, logger)
     {
-        (_desk, _reports) = (desk, reports);
+        (_desk, _traffic, _lead, _reports) = (desk, traffic, lead, reports);
         _hints =
         [
             policy.OnChange(Wake), health.OnChange(Wake), probes.OnChange(Wake),
@@ -29,7 +31,12 @@ internal sealed class RoutingLoop : ReconcileLoop
         ];
     }
 
-    public override Task RunOnceAsync(CancellationToken cancel) => _desk.PublishAsync(cancel);
+    public override async Task RunOnceAsync(CancellationToken cancel)
+    {
+        if (_lead.Current is { } fence)
+            await _traffic.ReleaseEndedAsync(fence, cancel);
+        await _desk.PublishAsync(cancel);
+    }
 
     public override void Dispose()
     {

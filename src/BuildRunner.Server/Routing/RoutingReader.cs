@@ -25,6 +25,7 @@ internal static class RoutingReader
             Affinity = policy.MultiRegion.StickyAffinity,
             TrustedProxies = policy.MultiRegion.TrustedProxies,
             ReadLagMax = policy.MultiRegion.ReadLagMax,
+            Hold = policy.MultiRegion.Hold,
             Settled = settled,
             Regions = [.. policy.Regions.Select(r => Region(r, verdicts.GetValueOrDefault(r.Code), health, reports))],
             Services = [.. policy.Services.Select(s => Service(s, policy, verdicts, reports))],

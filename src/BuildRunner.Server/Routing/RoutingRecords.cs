@@ -30,8 +30,8 @@ internal sealed class RoutingRecords(IStore store)
     public async Task<(HoldRecord? Hold, long Version)> HoldAsync(string database, CancellationToken cancel) =>
         await store.GetAsync(HoldPrefix + database, cancel) is { } entry ? (JsonSerializer.Deserialize(entry.Value.Span, RoutingRecordsJson.Default.HoldRecord), entry.Version) : (null, 0);
 
-    public Task<StoreWrite> WriteAsync(HoldRecord hold, Fence? fence, CancellationToken cancel) =>
-        store.PutAsync(HoldPrefix + hold.Database, JsonSerializer.SerializeToUtf8Bytes(hold, RoutingRecordsJson.Default.HoldRecord), expected: 0, fence, cancel);
+    public Task<StoreWrite> WriteAsync(HoldRecord hold, long expected, Fence? fence, CancellationToken cancel) =>
+        store.PutAsync(HoldPrefix + hold.Database, JsonSerializer.SerializeToUtf8Bytes(hold, RoutingRecordsJson.Default.HoldRecord), expected, fence, cancel);
 
     public Task<StoreWrite> DeleteHoldAsync(string database, long expected, Fence? fence, CancellationToken cancel) =>
         store.DeleteAsync(HoldPrefix + database, expected, fence, cancel);

@@ -23,13 +23,14 @@ internal sealed class RunDesk(RunbookCatalog catalog, ActionRegistry actions, Ru
 
         var problems = new List<string>(catalog.Problems(source.Runbook));
         problems.AddRange(Switches(source, request.DryRun, automatic));
-        IReadOnlyList<string> notes = [];
+        // A dry run touches nothing, so the mode does not stand against it: what would be done is just what `observe` is for.
+        List<string> notes = request.DryRun && policy.Current.WhyNoAct() is { } observing ? [observing] : [];
         IReadOnlyList<PlanStep> steps = [];
         if (catalog.Problems(source.Runbook).Count == 0)
         {
             var admission = await source.AdmitAsync(inputs, cancel);
             inputs = admission.Inputs;
-            notes = admission.Notes;
+            notes.AddRange(admission.Notes);
             problems.AddRange(admission.Problems);
             (steps, var stepProblems) = await CheckStepsAsync(source.Runbook, inputs, actor, request.Reason ?? "", cancel);
             problems.AddRange(stepProblems.Except(problems));
@@ -61,12 +62,9 @@ internal sealed class RunDesk(RunbookCatalog catalog, ActionRegistry actions, Ru
 
     private IEnumerable<string> Switches(RunbookSource source, bool dryRun, bool automatic)
     {
-        if (dryRun)
-            yield break;
-        if (policy.Current.Mode == PolicyMode.Observe)
-            yield return $"The policy says `mode: observe`: this house measures and decides, and touches nothing; it would have begun '{source.Runbook.Name}'. Set `mode: act` to run it.";
-        if (source.IsRecovery && !policy.Current.Recovery.Enabled)
-            yield return "DR_ENABLED is false: no backup, drill or recovery run is started. Set it to true, or disaster_recovery.enabled in the policy.";
+        var judged = dryRun ? policy.Current with { Mode = PolicyMode.Act } : policy.Current;
+        if (source.WhyNot(judged, automatic) is { } why)
+            yield return why;
         if (automatic && policy.Freeze is { } freeze)
             yield return $"A freeze by {freeze.By} until {freeze.Until:u} ({freeze.Reason}) stands against automatic runs.";
     }

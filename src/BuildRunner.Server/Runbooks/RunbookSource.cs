@@ -1,5 +1,6 @@
 using System.Text.Json;
 using BuildRunner.Client.Runbooks;
+using BuildRunner.Core.Policy;
 using BuildRunner.Core.Runbooks;
 
 namespace BuildRunner.Server.Runbooks;
@@ -12,8 +13,8 @@ public class RunbookSource(Runbook runbook)
     /// <summary>What a run holds alone; a second run over the same is refused.</summary>
     public virtual string Over(IReadOnlyDictionary<string, string> inputs) => $"runbook/{runbook.Name}";
 
-    /// <summary>True for what DR_ENABLED switches off.</summary>
-    public virtual bool IsRecovery => false;
+    /// <summary>The switch of the policy that forbids a run, for people; null: none does. A freeze is the desk's business.</summary>
+    public virtual string? WhyNot(PolicyDocument policy, bool automatic) => automatic ? policy.WhyNoAutomaticAct(frozen: false) : policy.WhyNoAct();
 
     /// <summary>Completes the inputs and says what stands against the run; changes nothing.</summary>
     public virtual Task<RunAdmission> AdmitAsync(IReadOnlyDictionary<string, string> inputs, CancellationToken cancel) =>

@@ -89,10 +89,6 @@ public class FailoverPlannerTests
     }
 
     [Fact]
-    public void Plan_MultiRegionOff_FailsNothingOver() =>
-        Assert.Contains(FailoverPlanner.Plan(Facts() with { MultiRegion = false }, new FailoverWish()).Problems, p => p.Contains("MULTIREGION_ENABLED", StringComparison.Ordinal));
-
-    [Fact]
     public void Plan_MovingToTheSameTarget_TakesThePromotionUp()
     {
         var proof = new FenceProof { Kind = FenceProofKind.PoweredOff, Epoch = 3, Region = "us-east-1", Evidence = "off", At = DateTimeOffset.UnixEpoch };
@@ -118,7 +114,6 @@ public class FailoverPlannerTests
     private static FailoverFacts Facts(Func<FailoverRegion, FailoverRegion>? east = null, Func<FailoverRegion, FailoverRegion>? west = null) => new()
     {
         Database = "main",
-        MultiRegion = true,
         Rules = new RecoveryRules(),
         Record = Record,
         Regions =

@@ -1,6 +1,8 @@
 using System.Diagnostics;
 using System.Net;
 using System.Net.Http.Json;
+using System.Net.Sockets;
+using System.Text;
 using System.Text.Json;
 using System.Threading.Channels;
 using BuildRunner.Client;
@@ -216,6 +218,28 @@ public sealed class NodeLinesTests
 
         static async Task Order(TestServer server, string id) =>
             Assert.True(Assert.IsType<OrderOutcome.Done>(await server.Services.GetRequiredService<INodeLinks>().SendAsync(Agent, NewOrder(id), Enough, Cancel)).Result.Done);
+    }
+
+    [Fact(Timeout = 30_000)]
+    public async Task Connection_BreaksWhileItWaits_IsKnownAtOnce_AndMendedByTheNextCall()
+    {
+        var (server, token, links) = await StartAsync();
+        await using var _ = server;
+        var poll = JsonSerializer.SerializeToUtf8Bytes(new NodePoll { Incarnation = "a", WaitMs = 20_000 }, WireJson.Default.NodePoll);
+        using (var line = new TcpClient())
+        {
+            await line.ConnectAsync(server.Address.Host, server.Port, Cancel);
+            await line.GetStream().WriteAsync(Encoding.ASCII.GetBytes($"POST /v1/nodes/agent/nowhere-1/poll HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\nContent-Length: {poll.Length}\r\n\r\n"), Cancel);
+            await line.GetStream().WriteAsync(poll, Cancel);
+            var heard = new byte[2000];
+            var read = line.GetStream().ReadAsync(heard, Cancel).AsTask();
+            await Eventually.TrueAsync(() => read.IsCompleted ? throw new InvalidOperationException(Encoding.ASCII.GetString(heard)) : links.Nodes.Any(link => link is { Connected: true, Broken: false }), "it waits", Cancel);
+            Assert.False(links.IsBroken(Agent));
+        }
+        await Eventually.TrueAsync(() => links.IsBroken(Agent), "the line is known to be broken", Cancel, TimeSpan.FromSeconds(2));
+        using var http = server.Http(token);
+        using var again = await http.PostAsync("/v1/nodes/agent/nowhere-1/poll", JsonContent.Create(new NodePoll { Incarnation = "a", WaitMs = 0 }, WireJson.Default.NodePoll), Cancel);
+        Assert.False(links.IsBroken(Agent)); // between two polls a line is not broken
     }
 
     [Fact(Timeout = 30_000)]

@@ -35,12 +35,15 @@ public class PolicySwitchesTests
     }
 
     [Fact]
-    public void Observe_ForbidsAutomaticActsOnly()
+    public void Observe_ForbidsEveryAct_AlsoAPersons()
     {
         var policy = Policies.Good("mode: observe");
+        Assert.NotNull(policy.WhyNoAct());
+        Assert.NotNull(policy.WhyNoRun());
+        Assert.NotNull(policy.WhyNoFailover());
         Assert.NotNull(policy.WhyNoAutomaticAct(frozen: false));
         Assert.NotNull(policy.WhyNoScaling(frozen: false, down: false));
-        Assert.Null(policy.WhyNoFailover());
+        Assert.Null(Policies.Good("mode: act").WhyNoAct());
     }
 
     [Fact]

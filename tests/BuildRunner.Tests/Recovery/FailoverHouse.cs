@@ -44,10 +44,11 @@ internal sealed class FailoverHouse : IAsyncDisposable
     private readonly string _folder = Directory.CreateTempSubdirectory("br-failover-").FullName;
     private readonly CancellationTokenSource _end = new();
     private readonly List<Task> _loops = [];
+    private readonly ConcurrentDictionary<string, CancellationTokenSource> _lines = new();
     private readonly SkippingTime _time = new();
     private readonly NodeReports _reports;
 
-    public FailoverHouse(RecoveryRules? rules = null, PolicyMode mode = PolicyMode.Act)
+    public FailoverHouse(RecoveryRules? rules = null, PolicyMode mode = PolicyMode.Act, bool multiRegion = true)
     {
         Store = SqliteStore.Open(Path.Combine(_folder, "state.db"), _time, NullLogger.Instance);
         Events = new EventLog(Store, _time, NullLogger<EventLog>.Instance);
@@ -58,6 +59,7 @@ internal sealed class FailoverHouse : IAsyncDisposable
         Policy = new HousePolicy(new PolicyDocument
         {
             Mode = mode,
+            MultiRegion = new MultiRegionRules { Enabled = multiRegion },
             Recovery = rules ?? new RecoveryRules(),
             Regions =
             [
@@ -93,21 +95,25 @@ internal sealed class FailoverHouse : IAsyncDisposable
     public ConcurrentDictionary<string, SimulatedAgent> Agents { get; } = new();
     public ConcurrentDictionary<string, bool> Down { get; } = new();
 
+    /// <summary>What a gateway makes of a probe; null: what it does by itself. An answer of null is never given.</summary>
+    public Func<string, ProbeOrder, ProbeResult?>? OnProbe { get; set; }
+
     /// <summary>A server process starts: everything it had in memory is new, the store and the regions are what they were.</summary>
     public void Boot(long? crashAfter)
     {
         Runner?.Dispose();
         Records = new RunRecords(Store);
+        var reach = new NodeReach(Links, _reports, Policy, _time);
         var dns = new DnsLoop([], Policy, _reports, new HouseHealth(), Epochs, () => Fence, _time, NullLogger<DnsLoop>.Instance);
         IAction[] all =
         [
-            new CloseAction(Epochs, _time), new HoldAction(Traffic, _reports), new FenceAction(Epochs, Links, _reports, Power, Events, _time),
-            new SelectAction(Epochs, Links, _reports, Policy), new MoveAction(Epochs, _time), new PromoteAction(Links), new OpenAction(Epochs, Traffic, _time),
-            new DnsAction(dns), new WarmAction(Links, _reports, Policy), new VerifyAction(Links, _reports, Policy, _time), new ResumeAction(Traffic),
-            new SettleDnsAction(dns, _time), new SettleFollowersAction(Epochs, _reports),
+            new CloseAction(Epochs, _time), new HoldAction(Traffic, reach), new FenceAction(Epochs, Links, _reports, reach, Power, Events, _time),
+            new SelectAction(Epochs, Links, reach, Policy), new MoveAction(Epochs, _time), new PromoteAction(Links), new OpenAction(Epochs, Traffic, _time),
+            new DnsAction(dns), new WarmAction(Links, reach, Policy), new VerifyAction(Links, _reports, reach, Policy, _time), new ResumeAction(Traffic),
+            new SettleDnsAction(dns, _time), new SettleFollowersAction(Epochs, _reports, reach),
         ];
         var actions = new ActionRegistry(all);
-        var reader = new FailoverReader(Policy, Epochs, _reports, new HouseHealth(), Lags, Power);
+        var reader = new FailoverReader(Policy, Epochs, _reports, new HouseHealth(), Lags, reach, Power);
         var catalog = new RunbookCatalog([new FailoverSource(reader, Lags, _reports, Policy, _time)], actions);
         Runner = new RunnerLoop(Store, catalog, actions, Records, new RunNotes(_time), Events, Policy, () => Fence, new ThrowingCrash(crashAfter), _time, NullLogger<RunnerLoop>.Instance);
         Desk = new RunDesk(catalog, actions, Records, Runner, Policy, () => Fence, _time);
@@ -128,6 +134,19 @@ internal sealed class FailoverHouse : IAsyncDisposable
         await Support.Eventually.TrueAsync(() => _reports.Agent(region) is null && _reports.Gateway(region) is null, $"{region} is away", cancel);
         Assert.True(await _reports.WaitAsync(r => Agents.Keys.All(c => Down.ContainsKey(c) || r.Agent(c) is not null) && r.Gateway(Asia) is not null && r.Gateway(West) is not null && r.Gateway(Europe) is not null, TimeSpan.FromSeconds(5), cancel));
     }
+
+    /// <summary>The region's processes die this moment: their connections break, and their last reports are still fresh.</summary>
+    public void Break(string region)
+    {
+        Down[region] = true;
+        LineOf(region);
+        _lines[region].Cancel();
+        // Whatever a node is doing, the next poll waits meanwhile: it is that one's connection that breaks.
+        foreach (var (kind, incarnation) in new[] { (NodeKind.Gateway, "g"), (NodeKind.Agent, "a") })
+            _ = Links.PollAsync(new NodeName(kind, region), new NodePoll { Incarnation = incarnation, WaitMs = 50 }, LineOf(region));
+    }
+
+    internal CancellationToken LineOf(string region) => _lines.GetOrAdd(region, _ => new CancellationTokenSource()).Token;
 
     public async Task<string> DumpAsync(CancellationToken cancel)
     {
@@ -161,6 +180,8 @@ internal sealed class FailoverHouse : IAsyncDisposable
         Store.Dispose();
         Directory.Delete(_folder, recursive: true);
         _end.Dispose();
+        foreach (var line in _lines.Values)
+            line.Dispose();
     }
 
     private async Task GatewayAsync(string code)
@@ -174,14 +195,22 @@ internal sealed class FailoverHouse : IAsyncDisposable
                 continue;
             }
             _reports.Take(code, new GatewayReport { Incarnation = "g", At = _time.GetUtcNow(), TableVersion = Traffic.Version, Endpoint = $"http://{code}", Writes = WritesNow() });
-            var answer = await Links.PollAsync(node, new NodePoll { Incarnation = "g", WaitMs = 50 }, CancellationToken.None);
-            foreach (var order in answer?.Orders ?? [])
+            foreach (var order in await PollAsync(node, "g"))
             {
                 var probe = order.Arguments.Deserialize(WireJson.Default.ProbeOrder)!;
-                var epoch = Agents.Values.Max(a => a.PrimaryAt);
-                Finish(node, order, new ProbeResult(probe.Times, 0, 200, $"{West}/api-1/v1", null, probe.Method == "POST" ? $$"""{"epoch":{{epoch}},"id":"x"}""" : "{}", 1), WireJson.Default.ProbeResult);
+                if ((OnProbe ?? Probed)(code, probe) is { } answer)
+                    Finish(node, order, answer, WireJson.Default.ProbeResult);
             }
         }
+    }
+
+    public ProbeResult Probed(string gateway, ProbeOrder probe) =>
+        new(probe.Times, 0, 200, $"{West}/api-1/v1", null, probe.Method == "POST" ? $$"""{"epoch":{{Agents.Values.Max(a => a.PrimaryAt)}},"id":"x"}""" : "{}", 1);
+
+    internal async Task<IReadOnlyList<Order>> PollAsync(NodeName node, string incarnation)
+    {
+        try { return (await Links.PollAsync(node, new NodePoll { Incarnation = incarnation, WaitMs = 50 }, LineOf(node.Region)))?.Orders ?? []; }
+        catch (OperationCanceledException) { return []; } // the line broke
     }
 
     private List<WriteReading> WritesNow()
@@ -227,8 +256,7 @@ internal sealed class SimulatedAgent(FailoverHouse house, string code)
                 continue;
             }
             house.Report(code, new AgentReport { Incarnation = "a", At = DateTimeOffset.UtcNow, Host = "h", Database = Reading() });
-            var answer = await house.Links.PollAsync(node, new NodePoll { Incarnation = "a", WaitMs = 50 }, CancellationToken.None);
-            foreach (var order in answer?.Orders ?? [])
+            foreach (var order in await house.PollAsync(node, "a"))
             {
                 if (!_remembered.TryGetValue(order.Id, out var result))
                 {
@@ -320,6 +348,8 @@ internal sealed class StoreTraffic(IStore store) : ITrafficControl
         await store.DeleteAsync($"holds/{database}", null, null, cancel);
         return new TrafficOutcome.Done(Interlocked.Increment(ref _version), true);
     }
+
+    public Task ReleaseEndedAsync(Fence fence, CancellationToken cancel) => Task.CompletedTask;
 
     public Task<long> PublishAsync(CancellationToken cancel) => Task.FromResult(Interlocked.Increment(ref _version));
 

@@ -150,13 +150,72 @@ public class FailoverTests
     }
 
     [Theory(Timeout = 60_000)]
-    [InlineData(PolicyMode.Observe, true, "mode: observe")]
-    [InlineData(PolicyMode.Act, false, "DR_ENABLED")]
-    public async Task Failover_SwitchedOff_IsRefusedInASentence(PolicyMode mode, bool enabled, string says)
+    [InlineData(PolicyMode.Observe, true, true, "mode: observe")]
+    [InlineData(PolicyMode.Act, false, true, "recovery.enabled, DR_ENABLED")]
+    [InlineData(PolicyMode.Act, true, false, "multiregion.enabled, MULTIREGION_ENABLED")]
+    public async Task Failover_SwitchedOff_IsRefusedInASentence_AndItsDryRunSaysSo(PolicyMode mode, bool enabled, bool multiRegion, string says)
     {
-        await using var house = new FailoverHouse(new RecoveryRules { Enabled = enabled }, mode);
+        await using var house = new FailoverHouse(new RecoveryRules { Enabled = enabled }, mode, multiRegion);
         await house.OpenAsync(Cancel);
         Assert.Contains(says, await house.RunAsync(Cancel, ("target", FailoverHouse.West)), StringComparison.Ordinal);
+        Assert.Empty(await house.Records.ListAsync(Cancel));
+
+        var answer = await house.Desk.AskAsync(new RunRequest { Runbook = "failover", DryRun = true, Inputs = new Dictionary<string, string> { ["target"] = FailoverHouse.West } }, "tester", false, Cancel);
+        var plan = Assert.IsType<RunDecision.Planned>(answer).Plan;
+        // A dry run touches nothing: `observe` allows it, and the plan says that the run itself would be refused.
+        Assert.Equal(mode == PolicyMode.Observe, plan.Ready);
+        Assert.Contains(mode == PolicyMode.Observe ? plan.Notes : plan.Problems, line => line.Contains(says, StringComparison.Ordinal));
+    }
+
+    [Fact(Timeout = 60_000)]
+    public async Task Failover_RightAfterTheKill_WaitsForNoLineThatBroke()
+    {
+        await using var house = new FailoverHouse();
+        house.Power.Ready = true;
+        await house.OpenAsync(Cancel);
+        house.Break(FailoverHouse.East);
+        Assert.Null(await house.RunAsync(Cancel, ("target", FailoverHouse.West)));
+        var run = await house.TheRunAsync(Cancel);
+        Assert.Equal(RunPhase.Succeeded, run.State);
+        Assert.Equal((1, 0), (house.Power.Effects, house.Agents[FailoverHouse.East].Fences));
+        Assert.InRange(run.Steps.Single(s => s.Id == "fence").DurationMs!.Value, 0, 1000); // its agent would have been waited for 1.5 s
+        Assert.DoesNotContain(FailoverHouse.East, run.Steps.Single(s => s.Id == "verify").Outputs["verified"], StringComparison.Ordinal);
+    }
+
+    [Fact(Timeout = 60_000)]
+    public async Task Failover_AGatewayGoesAwayWhileItIsVerified_IsNamedAndNotWaitedFor()
+    {
+        await using var house = new FailoverHouse();
+        await house.OpenAsync(Cancel);
+        house.OnProbe = (gateway, probe) =>
+        {
+            if (gateway != FailoverHouse.Asia || probe.Method != "POST")
+                return house.Probed(gateway, probe);
+            house.Break(gateway);
+            return null;
+        };
+        Assert.Null(await house.RunAsync(Cancel, ("target", FailoverHouse.West)));
+        var run = await house.TheRunAsync(Cancel);
+        Assert.Equal(RunPhase.Succeeded, run.State);
+        var verify = run.Steps.Single(s => s.Id == "verify");
+        Assert.Equal(FailoverHouse.Asia, verify.Outputs["away"]);
+        Assert.InRange(verify.DurationMs!.Value, 0, 2000);
+        Assert.Contains(run.Report!.Value.GetProperty("warnings").EnumerateArray(), w => w.GetString()!.Contains(FailoverHouse.Asia, StringComparison.Ordinal));
+    }
+
+    [Fact(Timeout = 60_000)]
+    public async Task Failover_NothingCouldBeVerified_ResumesTrafficAndEndsFailed()
+    {
+        await using var house = new FailoverHouse();
+        await house.OpenAsync(Cancel);
+        house.OnProbe = (gateway, probe) => probe.Method == "POST" ? new Client.Routing.ProbeResult(0, 1, 500, null, "no", null, 1) : house.Probed(gateway, probe);
+        Assert.Null(await house.RunAsync(Cancel, ("target", FailoverHouse.West)));
+        var run = await house.TheRunAsync(Cancel);
+        Assert.Equal(RunPhase.Failed, run.State);
+        Assert.Contains("traffic has resumed", run.Outcome, StringComparison.Ordinal);
+        Assert.False(run.Report!.Value.GetProperty("success").GetBoolean());
+        Assert.Null(await house.Store.GetAsync("holds/main", Cancel));
+        Assert.Equal(EpochState.Open, (await house.Epochs.GetAsync("main", Cancel))!.State);
     }
 
     private static async Task AppendAsync(FailoverHouse house, string run, RunEvent happened)

@@ -8,7 +8,7 @@ using BuildRunner.Server.Regions;
 namespace BuildRunner.Server.Recovery.Failover;
 
 /// <summary>Reads what a failover is planned from; changes nothing.</summary>
-internal sealed class FailoverReader(IPolicySource policy, Epochs epochs, INodeReports reports, IRegionHealth health, LagWatch lags, IPowerDriver power)
+internal sealed class FailoverReader(IPolicySource policy, Epochs epochs, INodeReports reports, IRegionHealth health, LagWatch lags, NodeReach reach, IPowerDriver power)
 {
     public async Task<FailoverFacts> ReadAsync(string database, CancellationToken cancel)
     {
@@ -17,7 +17,6 @@ internal sealed class FailoverReader(IPolicySource policy, Epochs epochs, INodeR
         return new FailoverFacts
         {
             Database = database,
-            MultiRegion = document.MultiRegion.Enabled,
             Rules = document.Recovery,
             Record = record,
             PowerReady = power.Ready,
@@ -41,9 +40,9 @@ internal sealed class FailoverReader(IPolicySource policy, Epochs epochs, INodeR
             HasDatabase = region.DatabaseHost is not null,
             Health = verdict?.Health ?? Core.Regions.HealthState.Unknown,
             HealthReason = verdict?.Reason ?? "",
-            AgentReachable = reports.Agent(region.Code) is not null,
+            AgentReachable = reach.Agent(region.Code),
             ReportAge = last?.Age,
-            GatewayLive = reports.Gateway(region.Code) is not null,
+            GatewayLive = reach.Gateway(region.Code),
             Reading = last?.Report.Database,
             KnownLag = lag?.Lag,
             KnownLagBytes = lag?.Bytes,

@@ -3,6 +3,7 @@ using BuildRunner.Client;
 using BuildRunner.Client.Recovery;
 using BuildRunner.Client.Runbooks;
 using BuildRunner.Core.Databases;
+using BuildRunner.Core.Policy;
 using BuildRunner.Core.Recovery;
 using BuildRunner.Core.Runbooks;
 using BuildRunner.Server.Hosting;
@@ -17,7 +18,7 @@ internal sealed class FailoverSource(FailoverReader reader, LagWatch lags, INode
     /// <summary>A gateway reports twice a second: the first write after is known soon, and not waited for longer.</summary>
     private static readonly TimeSpan OutageMax = TimeSpan.FromSeconds(1.5);
 
-    public override bool IsRecovery => true;
+    public override string? WhyNot(PolicyDocument policy, bool automatic) => automatic ? policy.WhyNoAutomaticFailover(frozen: false) : policy.WhyNoFailover();
 
     public override string Over(IReadOnlyDictionary<string, string> inputs) => $"database/{inputs.GetValueOrDefault("database", "main")}";
 
@@ -98,6 +99,10 @@ internal sealed class FailoverSource(FailoverReader reader, LagWatch lags, INode
             yield return $"Not every gateway confirmed the hold: {state.Outputs["hold.gateways"]}.";
         if (state.Outputs.TryGetValue("select.ahead", out var ahead))
             yield return $"Another copy held more than the target: {ahead}.";
+        if (state.Outputs.TryGetValue("verify.away", out var away))
+            yield return $"Went away while it was verified, and is not counted: {away}.";
+        if (state.Outputs.TryGetValue("select.unreachable", out var unreachable))
+            yield return $"Did not answer when the copies were cut off the old epoch: {unreachable}.";
         foreach (var step in state.Steps.Where(s => s.Status == StepStatus.Failed))
             yield return $"{step.Step.Title} ({step.Step.Id}): {step.Error}";
         if (state.Resumes > 0)

@@ -12,9 +12,12 @@ using BuildRunner.Server.Runbooks;
 namespace BuildRunner.Server.Recovery.Failover;
 
 /// <summary>Cuts every copy that can be reached off the old epoch, has each replay to its end, and judges what the target lacks.</summary>
-internal sealed class SelectAction(Epochs epochs, INodeLinks links, INodeReports reports, IPolicySource policy) : IAction
+internal sealed class SelectAction(Epochs epochs, INodeLinks links, NodeReach reach, IPolicySource policy) : IAction
 {
     private static readonly TimeSpan OrderMax = TimeSpan.FromSeconds(10);
+
+    /// <summary>Writes wait meanwhile: a copy that is not the target is named when it does not answer, and not waited for longer.</summary>
+    private static readonly TimeSpan OtherMax = TimeSpan.FromSeconds(1.5);
 
     public string Name => "failover.select";
 
@@ -29,9 +32,10 @@ internal sealed class SelectAction(Epochs epochs, INodeLinks links, INodeReports
         if (record.State == EpochState.Moving && record.Primary == target)
             return ActionOutcome.Finished(("target", target)); // it was chosen when the epoch was given
 
-        var codes = record.Candidates.Where(code => code != record.Primary && (code == target || reports.Agent(code) is not null)).ToList();
+        await reach.ListenAsync(cancel);
+        var codes = record.Candidates.Where(code => code != record.Primary && (code == target || reach.Agent(code))).ToList();
         var cuts = await Task.WhenAll(codes.Select(async code => (Code: code, Answer: await links.GiveAsync(Orders.Agent(code), $"{context.Key}/{code}", DatabaseOrders.Cut, record.Epoch, context,
-            new CutOrder(database, record.Epoch, context.Run), WireJson.Default.CutOrder, WireJson.Default.CutResult, OrderMax, cancel))));
+            new CutOrder(database, record.Epoch, context.Run), WireJson.Default.CutOrder, WireJson.Default.CutResult, code == target ? OrderMax : OtherMax, cancel))));
         var mine = cuts.FirstOrDefault(c => c.Code == target).Answer;
         if (mine?.Data is not { } cut)
             return mine?.Failure($"Cutting {target} off epoch {record.Epoch}") ?? new ActionOutcome.Refused($"{target} is no candidate of {database}.");
@@ -55,7 +59,7 @@ internal sealed class SelectAction(Epochs epochs, INodeLinks links, INodeReports
         var database = context.Arguments["database"];
         if (await epochs.GetAsync(database, cancel) is not { State: EpochState.Closing } record || record.Run != context.Run)
             return ActionOutcome.Finished();
-        var codes = record.Candidates.Where(code => code != record.Primary && reports.Agent(code) is not null).ToList();
+        var codes = record.Candidates.Where(code => code != record.Primary && reach.Agent(code)).ToList();
         var answers = await Task.WhenAll(codes.Select(async code => (Code: code, Answer: await links.GiveAsync(Orders.Agent(code), $"{context.Key}/{code}", DatabaseOrders.Uncut, record.Epoch, context,
             new CutOrder(database, record.Epoch, context.Run), WireJson.Default.CutOrder, WireJson.Default.CutResult, OrderMax, cancel))));
         var failed = answers.Where(a => a.Answer.Data is null).ToList();

@@ -25,7 +25,7 @@ internal sealed class DnsAction(DnsLoop loop) : IAction
 }
 
 /// <summary>A few requests warm the new primary's application; never longer than half a second, and never in the way.</summary>
-internal sealed class WarmAction(INodeLinks links, INodeReports reports, IPolicySource policy) : IAction
+internal sealed class WarmAction(INodeLinks links, NodeReach reach, IPolicySource policy) : IAction
 {
     private static readonly TimeSpan WarmMax = TimeSpan.FromMilliseconds(500);
     private const int Requests = 4;
@@ -39,7 +39,8 @@ internal sealed class WarmAction(INodeLinks links, INodeReports reports, IPolicy
     {
         var target = context.Arguments["target"];
         var services = policy.Current.Services.Where(s => s.Database == context.Arguments["database"] && s.WarmPath is not null).ToList();
-        var gateway = policy.Current.Regions.Select(r => r.Code).OrderByDescending(code => code == target).FirstOrDefault(code => reports.Gateway(code) is not null);
+        await reach.ListenAsync(cancel);
+        var gateway = reach.Gateways.OrderByDescending(code => code == target).FirstOrDefault();
         if (services.Count == 0 || gateway is null)
             return ActionOutcome.Finished(("warmed", services.Count == 0 ? "no service of this database names a warm_path" : "no gateway reports"));
         var answers = await Task.WhenAll(services.Select(async service => (service.Name, Answer: await links.GiveAsync(Orders.Gateway(gateway), $"{context.Key}/{service.Name}", GatewayOrders.Probe, 0, context,
@@ -50,7 +51,7 @@ internal sealed class WarmAction(INodeLinks links, INodeReports reports, IPolicy
 }
 
 /// <summary>A write and a read through every live gateway, past the hold, and what the new primary says of its copies.</summary>
-internal sealed class VerifyAction(INodeLinks links, INodeReports reports, IPolicySource policy, TimeProvider time) : IAction
+internal sealed class VerifyAction(INodeLinks links, INodeReports reports, NodeReach reach, IPolicySource policy, TimeProvider time) : IAction
 {
     private static readonly TimeSpan VerifyMax = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(50);
@@ -65,21 +66,32 @@ internal sealed class VerifyAction(INodeLinks links, INodeReports reports, IPoli
     {
         var epoch = long.Parse(context.Outputs["open.epoch"], CultureInfo.InvariantCulture);
         var services = policy.Current.Services.Where(s => s.Database == context.Arguments["database"] && s.VerifyPath is not null).ToList();
-        var gateways = policy.Current.Regions.Select(r => r.Code).Where(code => reports.Gateway(code) is not null).ToList();
-        if (services.Count == 0 || gateways.Count == 0)
-            return ActionOutcome.Finished(("verified", services.Count == 0 ? "by health alone: no service of this database names a verify_path" : "nothing: no gateway reports"), ("replication", Replication(context)));
+        await reach.ListenAsync(cancel);
+        var gateways = reach.Gateways;
+        if (services.Count == 0)
+            return ActionOutcome.Finished(("verified", "by health alone: no service of this database names a verify_path"), ("replication", Replication(context)));
+        if (gateways.Count == 0)
+            return new ActionOutcome.Failed("No gateway can be reached: no write and no read was seen to work.");
 
         var answers = await Task.WhenAll(gateways.SelectMany(gateway => services.Select(service => ThroughAsync(gateway, service, epoch, context, cancel))));
-        var failed = answers.Where(a => a.Error is not null).ToList();
         foreach (var answer in answers)
-            context.Progress($"{answer.Gateway}: {answer.Error ?? $"wrote and read at epoch {epoch}, served by {answer.ServedBy}"}");
+            context.Progress($"{answer.Gateway}: {answer.Error ?? (answer.Away ? "went away" : $"wrote and read at epoch {epoch}, served by {answer.ServedBy}")}");
+        var away = answers.Where(a => a.Away).Select(a => a.Gateway).Distinct().ToList();
+        var failed = answers.Where(a => a.Error is not null).ToList();
+        if (failed.Count == 0 && answers.All(a => a.Away))
+            return new ActionOutcome.Failed($"Every gateway went away meanwhile ({string.Join(", ", away)}): no write and no read was seen to work.");
         return failed.Count > 0
             ? new ActionOutcome.Failed(string.Join("; ", failed.Select(f => $"through {f.Gateway}: {f.Error}")))
-            : ActionOutcome.Finished(("verified", string.Join("; ", answers.Select(a => $"{a.Gateway} → {a.ServedBy}"))), ("replication", Replication(context)));
+            : ActionOutcome.Finished(
+                ("verified", string.Join("; ", answers.Where(a => !a.Away).Select(a => $"{a.Gateway} → {a.ServedBy}"))), ("replication", Replication(context)),
+                ("away", away.Count > 0 ? string.Join(", ", away) : null));
     }
 
-    /// <summary>Tries until the time is up: the application learns its new write address a moment after the epoch has opened.</summary>
-    private async Task<(string Gateway, string? ServedBy, string? Error)> ThroughAsync(string gateway, ServiceDefinition service, long epoch, ActionContext context, CancellationToken cancel)
+    /// <summary>
+    /// Tries until the time is up: the application learns its new write address a moment after the epoch has opened. A gateway whose line
+    /// breaks meanwhile is away: users do not reach it either.
+    /// </summary>
+    private async Task<Through> ThroughAsync(string gateway, ServiceDefinition service, long epoch, ActionContext context, CancellationToken cancel)
     {
         var begun = time.GetTimestamp();
         var error = "no answer";
@@ -89,6 +101,8 @@ internal sealed class VerifyAction(INodeLinks links, INodeReports reports, IPoli
                 await Task.Delay(Pause, time, cancel);
             var id = string.Create(CultureInfo.InvariantCulture, $"{context.Key}/{context.Attempt}/{gateway}/{service.Name}/{attempt}");
             var wrote = await ProbeAsync(gateway, id + "/w", new ProbeOrder { Service = service.Name, Method = "POST", Path = service.VerifyPath!, TimeoutMs = ProbeMs }, context, cancel);
+            if (wrote is null)
+                return new(gateway, null, null, Away: true);
             if (wrote.Data is not { Succeeded: > 0 } write || Answer(write.Body) is not { } written)
             {
                 error = $"the write failed ({Said(wrote)})";
@@ -100,15 +114,21 @@ internal sealed class VerifyAction(INodeLinks links, INodeReports reports, IPoli
                 continue;
             }
             var read = await ProbeAsync(gateway, id + "/r", new ProbeOrder { Service = service.Name, Method = "GET", Path = $"{service.VerifyPath}?id={Uri.EscapeDataString(written.Id)}", Region = context.Arguments["target"], TimeoutMs = ProbeMs }, context, cancel);
+            if (read is null)
+                return new(gateway, null, null, Away: true);
             if (read.Data is { Succeeded: > 0 })
-                return (gateway, write.ServedBy, null);
+                return new(gateway, write.ServedBy, null, Away: false);
             error = $"the read failed ({Said(read)})";
         }
-        return (gateway, null, error);
+        return reach.Gateway(gateway) ? new(gateway, null, error, Away: false) : new(gateway, null, null, Away: true);
     }
 
-    private Task<OrderAnswer<ProbeResult>> ProbeAsync(string gateway, string id, ProbeOrder order, ActionContext context, CancellationToken cancel) =>
-        links.GiveAsync(Orders.Gateway(gateway), id, GatewayOrders.Probe, 0, context, order, WireJson.Default.ProbeOrder, WireJson.Default.ProbeResult, TimeSpan.FromMilliseconds(ProbeMs * 2), cancel);
+    private sealed record Through(string Gateway, string? ServedBy, string? Error, bool Away);
+
+    /// <summary>Null: the gateway's line broke.</summary>
+    private Task<OrderAnswer<ProbeResult>?> ProbeAsync(string gateway, string id, ProbeOrder order, ActionContext context, CancellationToken cancel) =>
+        reach.WhileGatewayAsync(gateway, stop => links.GiveAsync(
+            Orders.Gateway(gateway), id, GatewayOrders.Probe, 0, context, order, WireJson.Default.ProbeOrder, WireJson.Default.ProbeResult, TimeSpan.FromMilliseconds(ProbeMs * 2), stop), cancel);
 
     private static string Said(OrderAnswer<ProbeResult> answer) => answer.Data is { } probe ? $"{probe.LastStatus?.ToString(CultureInfo.InvariantCulture) ?? "no answer"}{(probe.Error is { } e ? $", {e}" : "")}" : answer.Error ?? "no answer";
 
@@ -178,7 +198,7 @@ internal sealed class SettleDnsAction(DnsLoop loop, TimeProvider time) : IAction
 }
 
 /// <summary>The other copies stream from the new primary; the old region is not waited for.</summary>
-internal sealed class SettleFollowersAction(Epochs epochs, INodeReports reports) : IAction
+internal sealed class SettleFollowersAction(Epochs epochs, INodeReports reports, NodeReach reach) : IAction
 {
     private static readonly TimeSpan SettleMax = TimeSpan.FromSeconds(10);
 
@@ -188,7 +208,8 @@ internal sealed class SettleFollowersAction(Epochs epochs, INodeReports reports)
     {
         if (await epochs.GetAsync(context.Arguments["database"], cancel) is not { } record)
             return new ActionOutcome.Failed("The database has no epoch.");
-        var expected = record.Candidates.Where(code => code != record.Primary && code != record.Former?.Primary && reports.Agent(code) is not null).ToList();
+        await reach.ListenAsync(cancel);
+        var expected = record.Candidates.Where(code => code != record.Primary && code != record.Former?.Primary && reach.Agent(code)).ToList();
         await reports.WaitAsync(seen => expected.All(code => Follows(seen.Agent(code)?.Database, record)), SettleMax, cancel);
         var pending = expected.Where(code => !Follows(reports.Agent(code)?.Database, record)).ToList();
         return pending.Count == 0

@@ -47,7 +47,7 @@ internal sealed class CloseAction(Epochs epochs, TimeProvider time) : IAction
 }
 
 /// <summary>Writes wait at every live gateway.</summary>
-internal sealed class HoldAction(ITrafficControl traffic, INodeReports reports) : IAction
+internal sealed class HoldAction(ITrafficControl traffic, NodeReach reach) : IAction
 {
     /// <summary>Safety never rests on a table (FAILOVER.md 5), so a gateway that does not confirm is named and not waited for.</summary>
     private static readonly TimeSpan ConfirmMax = TimeSpan.FromSeconds(1);
@@ -61,6 +61,7 @@ internal sealed class HoldAction(ITrafficControl traffic, INodeReports reports) 
     public async Task<ActionOutcome> ActAsync(ActionContext context, CancellationToken cancel)
     {
         var database = context.Arguments["database"];
+        await reach.ListenAsync(cancel);
         switch (await traffic.HoldAsync(database, context.Run, context.Fence, cancel))
         {
             case TrafficOutcome.Taken taken:
@@ -68,7 +69,7 @@ internal sealed class HoldAction(ITrafficControl traffic, INodeReports reports) 
             case TrafficOutcome.Fenced fenced:
                 throw new StoreFencedException($"Another server leads now (fencing token {fenced.Current}).");
             case TrafficOutcome.Done done:
-                var alive = context.Outputs.TryGetValue("close.primary", out var primary) && reports.Agent(primary) is not null;
+                var alive = context.Outputs.TryGetValue("close.primary", out var primary) && reach.Agent(primary);
                 if (alive)
                     await traffic.WaitHeldAsync(database, context.Run, done.TableVersion, inFlightMatters: true, InFlightMax, cancel);
                 var said = await traffic.WaitHeldAsync(database, context.Run, done.TableVersion, inFlightMatters: false, ConfirmMax, cancel);
@@ -89,7 +90,7 @@ internal sealed class HoldAction(ITrafficControl traffic, INodeReports reports) 
 /// Obtains the proof that the old epoch acknowledges nothing more: its guard, else the power driver, else a person's word. Without one the
 /// run is refused; an accepted loss never stands for it.
 /// </summary>
-internal sealed class FenceAction(Epochs epochs, INodeLinks links, INodeReports reports, IPowerDriver power, IEventLog events, TimeProvider time) : IAction
+internal sealed class FenceAction(Epochs epochs, INodeLinks links, INodeReports reports, NodeReach reach, IPowerDriver power, IEventLog events, TimeProvider time) : IAction
 {
     private static readonly TimeSpan OrderMax = TimeSpan.FromSeconds(10);
 
@@ -110,6 +111,8 @@ internal sealed class FenceAction(Epochs epochs, INodeLinks links, INodeReports 
         if (record.State == EpochState.Moving && record.Primary == context.Arguments["target"])
             return Proven(record.Former?.Proof, null, effect: false); // its predecessor was proven silent when the epoch was given
 
+        // A living region is only turned off when its agent did not answer: one that has had no time to call in yet gets it.
+        await reach.ListenAsync(cancel);
         var tried = new List<string>();
         if (await StopAsync(record, context, tried, cancel) is { } stopped)
             return stopped;
@@ -158,10 +161,9 @@ internal sealed class FenceAction(Epochs epochs, INodeLinks links, INodeReports 
 
     private async Task<ActionOutcome?> StopAsync(EpochRecord record, ActionContext context, List<string> tried, CancellationToken cancel)
     {
-        var known = reports.LastAgent(record.Primary);
-        if (reports.Agent(record.Primary) is null)
+        if (!reach.Agent(record.Primary))
         {
-            tried.Add($"its agent {(known is { } last ? string.Create(CultureInfo.InvariantCulture, $"last reported {last.Age.TotalSeconds:0} s ago") : "has never reported")}");
+            tried.Add(reach.AgentAway(record.Primary));
             return null;
         }
         context.Progress($"ordering the guard of {record.Primary} to stop PostgreSQL");
