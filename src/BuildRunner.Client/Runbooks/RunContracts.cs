@@ -67,6 +67,9 @@ public sealed record PlanStep
 {
     public required string Id { get; init; }
     public required string Title { get; init; }
+
+    /// <summary>What the step itself does, in a few words; several share a title.</summary>
+    public string? Summary { get; init; }
     public required string Action { get; init; }
     public required double ExpectedMs { get; init; }
 
@@ -129,6 +132,9 @@ public sealed record RunStep
 {
     public required string Id { get; init; }
     public required string Title { get; init; }
+
+    /// <summary>What the step itself does, in a few words; several share a title.</summary>
+    public string? Summary { get; init; }
     public required StepStatus Status { get; init; }
     public int Attempts { get; init; }
     public DateTimeOffset? StartedAt { get; init; }

@@ -31,26 +31,27 @@ public static class FailoverRunbook
         ],
         Steps =
         [
-            Step("close", Stop, "failover.close", 5),
-            Step("hold", Stop, "failover.hold", 5),
-            Step("fence", Stop, "failover.fence", 30),
-            Step("select", Promote, "failover.select", 30),
-            Step("move", Promote, "failover.move", 5) with { PointOfNoReturn = true, Undo = false, Retries = 2, RetryDelay = TimeSpan.FromMilliseconds(200), IfStuck = Stuck },
-            Step("promote", Promote, "failover.promote", 30) with { PointOfNoReturn = true, Undo = false, Retries = 5, RetryDelay = TimeSpan.FromMilliseconds(200), IfStuck = Stuck },
-            Step("open", Promote, "failover.open", 5) with { PointOfNoReturn = true, Undo = false, Retries = 5, RetryDelay = TimeSpan.FromMilliseconds(200), IfStuck = Stuck },
-            Step("dns", Dns, "failover.dns", 2) with { OnFailure = OnFailure.Continue },
-            Step("warm", Warm, "failover.warm", 2) with { OnFailure = OnFailure.Continue },
-            Step("verify", Verify, "failover.verify", 8) with { OnFailure = OnFailure.ContinueAndFail },
-            Step("resume", Resume, "failover.resume", 5) with { Retries = 5, RetryDelay = TimeSpan.FromMilliseconds(200), IfStuck = "Writes are still held at a gateway: it ends the hold by its own clock within 10 s. Look at `br regions health --all`." },
-            Step("settle-dns", Dns, "failover.settle-dns", 10) with { OnFailure = OnFailure.Continue, AfterResume = true },
-            Step("settle-followers", Resume, "failover.settle-followers", 15) with { OnFailure = OnFailure.Continue, AfterResume = true },
+            Step("close", Stop, "close the epoch", "failover.close", 5),
+            Step("hold", Stop, "hold writes at the gateways", "failover.hold", 5),
+            Step("fence", Stop, "prove the old primary silent", "failover.fence", 30),
+            Step("select", Promote, "bring the copies to their end, judge the loss", "failover.select", 30),
+            Step("move", Promote, "give the epoch to the target", "failover.move", 5) with { PointOfNoReturn = true, Undo = false, Retries = 2, RetryDelay = TimeSpan.FromMilliseconds(200), IfStuck = Stuck },
+            Step("promote", Promote, "promote the copy", "failover.promote", 30) with { PointOfNoReturn = true, Undo = false, Retries = 5, RetryDelay = TimeSpan.FromMilliseconds(200), IfStuck = Stuck },
+            Step("open", Promote, "open the epoch", "failover.open", 5) with { PointOfNoReturn = true, Undo = false, Retries = 5, RetryDelay = TimeSpan.FromMilliseconds(200), IfStuck = Stuck },
+            Step("dns", Dns, "send the new answers", "failover.dns", 2) with { OnFailure = OnFailure.Continue },
+            Step("warm", Warm, "warm the application", "failover.warm", 2) with { OnFailure = OnFailure.Continue },
+            Step("verify", Verify, "write and read through every gateway", "failover.verify", 8) with { OnFailure = OnFailure.ContinueAndFail },
+            Step("resume", Resume, "let held writes go", "failover.resume", 5) with { Retries = 5, RetryDelay = TimeSpan.FromMilliseconds(200), IfStuck = "Writes are still held at a gateway: it ends the hold by its own clock within 10 s. Look at `br regions health --all`." },
+            Step("settle-dns", Dns, "every name server answers the new addresses", "failover.settle-dns", 10) with { OnFailure = OnFailure.Continue, AfterResume = true },
+            Step("settle-followers", Resume, "the other copies follow the new primary", "failover.settle-followers", 15) with { OnFailure = OnFailure.Continue, AfterResume = true },
         ],
     };
 
-    private static RunbookStep Step(string id, string title, string action, int seconds) => new()
+    private static RunbookStep Step(string id, string title, string summary, string action, int seconds) => new()
     {
         Id = id,
         Title = title,
+        Summary = summary,
         Action = action,
         Timeout = TimeSpan.FromSeconds(seconds),
         With = new Dictionary<string, string> { ["database"] = "${database}", ["target"] = "${target}" },

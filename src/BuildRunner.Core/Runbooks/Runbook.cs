@@ -24,6 +24,9 @@ public sealed record RunbookStep
     /// <summary>What people see; several steps may share one title (SPEC's six failover steps).</summary>
     public required string Title { get; init; }
 
+    /// <summary>What this step itself does, in a few words under its title; null: its id says it.</summary>
+    public string? Summary { get; init; }
+
     /// <summary>Name of a registered action, such as `traffic.hold`.</summary>
     public required string Action { get; init; }
 

@@ -98,6 +98,7 @@ internal sealed class RunDesk(RunbookCatalog catalog, ActionRegistry actions, Ru
             {
                 Id = step.Id,
                 Title = step.Title,
+                Summary = step.Summary,
                 Action = step.Action,
                 ExpectedMs = measured.Count > 0 ? measured[measured.Count / 2] : check.Expected.TotalMilliseconds,
                 MeasuredRuns = measured.Count,

@@ -51,6 +51,7 @@ public sealed class RunRecords(IStore store)
     {
         Id = step.Step.Id,
         Title = step.Step.Title,
+        Summary = step.Step.Summary,
         Status = step.Status,
         Attempts = step.Attempt,
         StartedAt = step.StartedAt,

@@ -93,8 +93,9 @@ internal static class CliApp
             Ansi = plain ? AnsiSupport.No : AnsiSupport.Detect,
             ColorSystem = plain ? ColorSystemSupport.NoColors : ColorSystemSupport.Detect,
         });
-        if (Console.IsOutputRedirected)
-            console.Profile.Width = 160;
+        // Into a file or a pipe a line is a line: whoever reads it wraps it, or searches it.
+        if (writer == Console.Out ? Console.IsOutputRedirected : Console.IsErrorRedirected)
+            console.Profile.Width = 4000;
         return console;
     }
 }

@@ -42,12 +42,12 @@ internal static class RecoveryCommands
         var rto = TimeSpan.FromSeconds((await new RecoveryClient(api).StatusAsync(context.Cancel)).RtoSeconds); // also tells at once whether a server is there
         var progress = new RunProgress(context, new RunbooksClient(api));
         if (!dryRun)
-            context.Talk.WriteLine($"Failing over at {api.Server}.");
+            context.Talk.WriteLine($"Failing over{(context.Parse.GetValue(Target) is { } to ? $" to {to}" : "")} at {api.Server?.GetLeftPart(UriPartial.Authority)}: {context.Parse.GetValue(Reason)}");
         var answer = await progress.StartAsync(new RunRequest { Runbook = FailoverRunbook.Name, Inputs = Inputs(context), Reason = context.Parse.GetValue(Reason), DryRun = dryRun });
         if (answer.Plan is { } plan)
         {
             var planned = new FailoverResult { Success = plan.Ready, DurationMinutes = plan.ExpectedMs / 60_000, RtoAchieved = plan.Ready && plan.ExpectedMs <= rto.TotalMilliseconds, Plan = plan };
-            context.Print(planned, RecoveryJson.Default.FailoverResult, (console, _) => RunTables.Plan(console, plan));
+            context.Print(planned, RecoveryJson.Default.FailoverResult, (console, _) => RunTables.Plan(console, plan, FailoverTables.Heading(plan), rto));
             return plan.Ready ? ExitCode.Fine : ExitCode.Refused;
         }
         return Ended(context, await progress.FollowAsync(answer.Run!.Id));
@@ -65,13 +65,11 @@ internal static class RecoveryCommands
         };
         context.Print(result, RecoveryJson.Default.FailoverResult, (console, _) =>
         {
-            RunTables.Run(console, run);
-            if (report?.Proof is { } proof)
-                console.MarkupLine(Markup.Escape($"Proof ({System.Text.Json.JsonNamingPolicy.SnakeCaseLower.ConvertName(proof.Kind.ToString())}): {proof.Evidence}"));
-            foreach (var warning in report?.Warnings ?? [])
-                console.MarkupLine($"[yellow]·[/] {Markup.Escape(warning)}");
-            if (result.Success && report is { } done)
-                console.MarkupLine($"[green]{Markup.Escape(done.To ?? "")} is the primary.[/] Traffic was back after {RunTables.Time(done.RtoMs ?? 0)}; the objective is {RunTables.Time(done.RtoObjectiveMs)}: {(done.RtoAchieved ? "achieved" : "missed")}.");
+            // The steps have just been shown; `br runbook status RUN` shows them again.
+            if (report is null)
+                RunTables.Run(console, run);
+            else
+                FailoverTables.Result(console, run, report);
         });
         return result.Success ? ExitCode.Fine : RunTables.CodeOf(run.State) is ExitCode.Fine ? ExitCode.Failed : RunTables.CodeOf(run.State);
     }
@@ -97,18 +95,23 @@ internal static class RecoveryCommands
             console.MarkupLine(database.Primary is { } primary
                 ? $"[bold]{Markup.Escape(database.Name)}[/]: {Markup.Escape(primary)} is the primary, epoch {database.Epoch} {database.State?.ToString().ToLowerInvariant()}{(database.Run is { } run ? $" by {Markup.Escape(run)}" : "")}."
                 : $"[bold]{Markup.Escape(database.Name)}[/]: no primary yet.");
-            var table = new Table().Border(TableBorder.None).AddColumns("region", "state", "behind", "", "position", "");
+            var table = new Table().Border(TableBorder.None).AddColumns("region", "state", "behind", "position", "");
             foreach (var region in database.Regions)
             {
                 table.AddRow(
-                    Markup.Escape(region.Code), region.State.ToString().ToLowerInvariant(),
-                    region.Code == database.Primary ? "" : region.LagSeconds is { } lag ? string.Create(CultureInfo.InvariantCulture, $"{lag:0.0} s") : "[grey]unknown[/]",
-                    region.LagBytes is { } bytes && region.Code != database.Primary ? $"{bytes} B" : "", Markup.Escape(region.Lsn ?? ""), $"[grey]{Markup.Escape(region.Detail ?? "")}[/]");
+                    Markup.Escape(region.Code), region.State.ToString().ToLowerInvariant(), region.Code == database.Primary ? "" : Behind(region.LagSeconds, region.LagBytes),
+                    Markup.Escape(region.Lsn ?? ""), $"[grey]{Markup.Escape(region.Detail ?? "")}[/]");
             }
             console.Write(table);
-            console.MarkupLine($"A failover now would lose {(database.RpoNowSeconds is { } rpo ? string.Create(CultureInfo.InvariantCulture, $"at most {rpo:0.0} s of writes") : "an unknown amount")} (objective {RunTables.Time(status.RpoSeconds * 1000)}).");
+            var loses = database.RpoNowSeconds switch
+            {
+                null => "an unknown amount of writes",
+                0 => "nothing, as far as is known",
+                { } rpo => $"at most the writes of {RunTables.Time(rpo * 1000)}",
+            };
+            console.MarkupLine($"A failover now would lose {loses} (objective {RunTables.Time(status.RpoSeconds * 1000)}).");
             if (database.LastFailover is { } last)
-                console.MarkupLine(Markup.Escape($"Last failover: {last.Run} {last.State}, to {last.To}{(last.OutageMs is { } ms ? $", writes away {RunTables.Time(ms)}" : "")}. {(last.Lost is { } lost ? RunTables.Lost(lost) : "")}"));
+                console.MarkupLine(Markup.Escape($"Last failover: {last.At:yyyy-MM-dd HH:mm} UTC to {last.To}, {last.State}{(last.OutageMs is { } ms ? $"; writes were away for {RunTables.Time(ms)}" : "")}{(last.Lost is { } lost ? $"; lost: {RunTables.Lost(lost)}" : "")} ({last.Run})."));
             else
                 console.MarkupLine("[grey]No failover yet.[/]");
         }
@@ -119,4 +122,13 @@ internal static class RecoveryCommands
         if (status.Freeze is { } freeze)
             console.MarkupLine($"[yellow]Frozen: {Markup.Escape(freeze)}[/]");
     }
+
+    private static string Behind(double? seconds, long? bytes) => (seconds, bytes) switch
+    {
+        (null, _) => "[grey]unknown[/]",
+        (0, null or 0) => "nothing",
+        (0, { } few) => RunTables.Size(few),
+        ({ } lag, null or 0) => RunTables.Time(lag * 1000),
+        ({ } lag, { } many) => $"{RunTables.Time(lag * 1000)}, {RunTables.Size(many)}",
+    };
 }

@@ -53,24 +53,25 @@ internal sealed class RunProgress(CliContext context, RunbooksClient client)
     private async Task LinesAsync(string run)
     {
         RunState? state = null;
-        string? title = null;
+        RunSteps<StepState>? shown = null;
         await foreach (var line in client.FollowAsync(run, Patience, Away, _time, context.Cancel))
         {
             if (_away)
                 Say("The server is back.");
             _away = false;
             if (line.Note is { } note)
-                Say($"    {note.Step}: {note.Text}");
+                Say($"     {note.Text}");
             if (line.Event is not { } happened)
                 continue;
             state = RunState.Apply(state, happened);
-            if (happened is RunEvent.StepStarted or RunEvent.StepVerified && state.Steps.FirstOrDefault(s => s.Step.Id == StepOf(happened)) is { } step && step.Step.Title != title)
+            var groups = Groups(state);
+            if (StepOf(happened) is { } id && groups.First(g => g.Steps.Any(s => s.Step.Id == id)) is { } group && (shown?.Number, shown?.Title) != (group.Number, group.Title))
             {
-                title = step.Step.Title;
-                Say($"Executing: {title}");
+                shown = group;
+                Say(group.Number is { } number ? string.Create(CultureInfo.InvariantCulture, $"{number}/{groups.Count(g => g.Number is not null)} Executing: {group.Title}") : group.Title);
             }
-            if (Sentence(happened) is { } text)
-                Say($"  {text}");
+            if (Sentence(happened, state) is { } text)
+                Say($"     {text}");
         }
 
         void Say(string text) => context.Talk.WriteLine(text);
@@ -85,8 +86,8 @@ internal sealed class RunProgress(CliContext context, RunbooksClient client)
     private async Task DrawAsync(string run)
     {
         RunState? state = null;
-        var table = new Table().Border(TableBorder.None).HideHeaders().AddColumns("", "", "", "");
-        await context.Talk.Live(table).StartAsync(async live =>
+        var grid = Empty();
+        await context.Talk.Live(grid).StartAsync(async live =>
         {
             await foreach (var line in client.FollowAsync(run, Patience, _ => { _away = true; Draw(); }, _time, context.Cancel))
             {
@@ -104,45 +105,39 @@ internal sealed class RunProgress(CliContext context, RunbooksClient client)
 
             void Draw()
             {
-                table.Rows.Clear();
+                grid = Empty();
                 foreach (var group in Groups(state))
-                    table.AddRow(Mark(group), Markup.Escape(group.Title), Took(group), Markup.Escape(Detail(group)));
+                {
+                    grid.AddRow(
+                        RunTables.Mark([.. group.Steps.Select(s => s.Status)]), Markup.Escape(group.Heading),
+                        group.Steps.Any(s => s.Milliseconds is not null) ? RunTables.Time(group.Steps.Sum(s => s.Milliseconds ?? 0)) : "", Detail(group));
+                }
                 if (_away)
-                    table.AddRow("[yellow]…[/]", "[yellow]the server is away; trying again[/]", "", "");
+                    grid.AddRow("[yellow]…[/]", "[yellow]the server is away; trying again[/]", "", "");
+                live.UpdateTarget(grid);
                 live.Refresh();
             }
         });
+        context.Talk.WriteLine();
+
+        static Grid Empty() => new Grid()
+            .AddColumn(new GridColumn().NoWrap().PadLeft(0).PadRight(1)).AddColumn(new GridColumn().NoWrap().PadLeft(0).PadRight(3))
+            .AddColumn(new GridColumn().NoWrap().RightAligned().PadLeft(0).PadRight(3)).AddColumn(new GridColumn().PadLeft(0).PadRight(0));
     }
 
-    /// <summary>Neighbouring steps of one title are one line.</summary>
-    private static List<(string Title, List<StepState> Steps)> Groups(RunState? state)
+    private static IReadOnlyList<RunSteps<StepState>> Groups(RunState? state) =>
+        state is null ? [] : RunSteps<StepState>.Of(state.Steps, s => s.Step.Title, s => s.Step.AfterResume);
+
+    /// <summary>What went wrong, else what is being done, else what it was made of.</summary>
+    private string Detail(RunSteps<StepState> group)
     {
-        var groups = new List<(string Title, List<StepState> Steps)>();
-        foreach (var step in state?.Steps ?? [])
-        {
-            var title = step.Step.AfterResume ? $"{step.Step.Title} (settling)" : step.Step.Title;
-            if (groups.Count == 0 || groups[^1].Title != title)
-                groups.Add((title, []));
-            groups[^1].Steps.Add(step);
-        }
-        return groups;
+        if (group.Steps.FirstOrDefault(s => s.Error is not null)?.Error is { } error)
+            return $"[yellow]{Markup.Escape(error)}[/]";
+        if (group.Steps.FirstOrDefault(s => s.Status == StepStatus.Running) is { } running)
+            return $"[blue]{Markup.Escape(_note ?? running.Step.Summary ?? running.Step.Id)}[/]";
+        var parts = group.Steps.Where(s => s.Milliseconds is not null).Select(s => $"{s.Step.Id} {RunTables.Time(s.Milliseconds!.Value)}").ToList();
+        return parts.Count > 1 ? $"[grey]{Markup.Escape(string.Join(" · ", parts))}[/]" : "";
     }
-
-    private static string Mark((string Title, List<StepState> Steps) group) => group.Steps switch
-    {
-        var s when s.Any(x => x.Status is StepStatus.Failed or StepStatus.UndoFailed) => "[red]✗[/]",
-        var s when s.Any(x => x.Status is StepStatus.Undoing or StepStatus.Undone) => "[yellow]↶[/]",
-        var s when s.All(x => x.Status == StepStatus.Done) => "[green]✓[/]",
-        var s when s.Any(x => x.Status != StepStatus.Pending) => "[blue]●[/]",
-        _ => "[grey]·[/]",
-    };
-
-    private static string Took((string Title, List<StepState> Steps) group) =>
-        group.Steps.Any(s => s.Milliseconds is not null) ? string.Create(CultureInfo.InvariantCulture, $"[grey]{group.Steps.Sum(s => s.Milliseconds ?? 0):0} ms[/]") : "";
-
-    private string Detail((string Title, List<StepState> Steps) group) =>
-        group.Steps.FirstOrDefault(s => s.Error is not null)?.Error
-        ?? (group.Steps.Any(s => s.Status == StepStatus.Running) ? _note ?? group.Steps.First(s => s.Status == StepStatus.Running).Step.Id : "");
 
     private static string? StepOf(RunEvent happened) => happened switch
     {
@@ -151,20 +146,24 @@ internal sealed class RunProgress(CliContext context, RunbooksClient client)
         _ => null,
     };
 
-    internal static string? Sentence(RunEvent happened) => happened switch
+    internal static string? Sentence(RunEvent happened, RunState state)
     {
-        RunEvent.StepFinished e => string.Create(CultureInfo.InvariantCulture, $"{e.Step}: done in {e.Milliseconds:0} ms"),
-        RunEvent.StepFailed { Refused: true } e => $"{e.Step}: refused: {e.Error}",
-        RunEvent.StepFailed e => $"{e.Step}: failed{(e.Unknown ? ", outcome unknown" : "")}: {e.Error}",
-        RunEvent.StepVerified { Already: true } e => $"{e.Step}: is so already",
-        RunEvent.StepVerified e => $"{e.Step}: looked, {(e.Already is null ? "cannot tell" : "not so yet")}{(e.Detail is { } detail ? $" ({detail})" : "")}",
-        RunEvent.UndoStarted e => $"{e.Step}: taking back",
-        RunEvent.Undone e => $"{e.Step}: taken back",
-        RunEvent.UndoFailed e => $"{e.Step}: could not be taken back: {e.Error}",
-        RunEvent.AbortRequested e => $"abort asked for by {e.Actor}",
-        RunEvent.Resumed e => $"taken up again by {e.Server}",
-        _ => null,
-    };
+        string Name(string id) => state.Steps.FirstOrDefault(s => s.Step.Id == id)?.Step.Summary ?? id;
+        return happened switch
+        {
+            RunEvent.StepFinished e => $"{Name(e.Step)}: {RunTables.Time(e.Milliseconds)}",
+            RunEvent.StepFailed { Refused: true } e => $"{Name(e.Step)}: refused: {e.Error}",
+            RunEvent.StepFailed e => $"{Name(e.Step)}: failed{(e.Unknown ? ", outcome unknown" : "")}: {e.Error}",
+            RunEvent.StepVerified { Already: true } e => $"{Name(e.Step)}: is so already",
+            RunEvent.StepVerified e => $"{Name(e.Step)}: looked, {(e.Already is null ? "cannot tell" : "not so yet")}{(e.Detail is { } detail ? $" ({detail})" : "")}",
+            RunEvent.UndoStarted e => $"{Name(e.Step)}: taking back",
+            RunEvent.Undone e => $"{Name(e.Step)}: taken back",
+            RunEvent.UndoFailed e => $"{Name(e.Step)}: could not be taken back: {e.Error}",
+            RunEvent.AbortRequested e => $"abort asked for by {e.Actor}",
+            RunEvent.Resumed e => $"taken up again by {e.Server}",
+            _ => null,
+        };
+    }
 
     private async Task<T> PatientlyAsync<T>(Func<Task<T>> ask)
     {

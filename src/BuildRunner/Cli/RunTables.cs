@@ -1,4 +1,6 @@
+using BuildRunner.Client.Recovery;
 using BuildRunner.Client.Runbooks;
+using BuildRunner.Core.Recovery;
 using BuildRunner.Core.Runbooks;
 using Spectre.Console;
 
@@ -7,50 +9,58 @@ namespace BuildRunner.Cli;
 /// <summary>How plans and runs are printed for people.</summary>
 internal static class RunTables
 {
-    public static void Plan(IAnsiConsole console, RunPlan plan)
+    public static void Plan(IAnsiConsole console, RunPlan plan, string? heading = null, TimeSpan? objective = null)
     {
-        console.MarkupLine($"[bold]{Markup.Escape(plan.Runbook)}[/] {Markup.Escape(Inputs(plan.Inputs))} [grey]dry run: nothing is changed[/]");
-        var table = new Table().Border(TableBorder.None).AddColumns("step", "", "expected", "");
-        string? title = null;
-        foreach (var step in plan.Steps)
+        console.MarkupLine($"[bold]{Markup.Escape(heading ?? $"{plan.Runbook} {Inputs(plan.Inputs)}".TrimEnd())}[/]  [grey]dry run: nothing is changed[/]");
+        console.WriteLine();
+        var grid = StepGrid();
+        foreach (var group in RunSteps<PlanStep>.Of(plan.Steps, s => s.Title, s => s.AfterResume))
         {
-            var heading = step.AfterResume ? $"{step.Title} (settling)" : step.Title;
-            table.AddRow(
-                heading == title ? "" : $"[bold]{Markup.Escape(heading)}[/]", Markup.Escape(step.Id),
-                $"{Time(step.ExpectedMs)}[grey]{(step.MeasuredRuns > 0 ? $" measured, {step.MeasuredRuns} runs" : " estimate")}[/]", Markup.Escape(step.Note ?? ""));
-            title = heading;
+            grid.AddRow("", $"[bold]{Markup.Escape(group.Heading)}[/]", Took(group.Steps.Sum(s => s.ExpectedMs)), "");
+            foreach (var step in group.Steps)
+                grid.AddRow("", $"[grey]   {Markup.Escape(step.Summary ?? step.Id)}[/]", $"[grey]{Time(step.ExpectedMs)}[/]", $"[grey]{Markup.Escape(step.Note ?? "")}[/]");
         }
-        console.Write(table);
-        foreach (var note in plan.Notes)
-            console.MarkupLine($"[grey]·[/] {Markup.Escape(note)}");
-        foreach (var problem in plan.Problems)
-            console.MarkupLine($"[red]✗[/] {Markup.Escape(problem)}");
+        console.Write(grid);
+        console.WriteLine();
+        Lines(console, plan.Notes, "[grey]·[/]");
+        Lines(console, plan.Problems, "[red]✗[/]");
+        if (plan.Notes.Count + plan.Problems.Count > 0)
+            console.WriteLine();
+        var measured = plan.Steps.Count == 0 ? 0 : plan.Steps.Max(s => s.MeasuredRuns);
+        var basis = measured switch { 0 => "times are estimates", 1 => "times as in the one run before", _ => $"times are medians of {measured} runs" };
         console.MarkupLine(plan.Ready
-            ? $"[green]Ready.[/] Traffic would be back after about {Time(plan.ExpectedMs)}."
-            : $"[red]Would be refused[/]: {plan.Problems.Count} precondition{(plan.Problems.Count == 1 ? "" : "s")} failed.");
+            ? $"[green]Ready.[/] Traffic would be back after about {Time(plan.ExpectedMs)} ({(objective is { } max ? $"objective {Time(max.TotalMilliseconds)}; " : "")}{basis})."
+            : $"[red]Would be refused[/]: {(plan.Problems.Count == 1 ? "one precondition" : $"{plan.Problems.Count} preconditions")} failed.");
     }
 
     public static void Run(IAnsiConsole console, RunRecord run)
     {
-        console.MarkupLine($"[bold]{Markup.Escape(run.Id)}[/] {State(run.State)} {Markup.Escape(run.Outcome ?? "")}");
-        console.MarkupLine($"[grey]{Markup.Escape(Inputs(run.Inputs))} by {Markup.Escape(run.Actor)}: {Markup.Escape(run.Reason)}[/]");
-        var table = new Table().Border(TableBorder.None).AddColumns("step", "", "state", "took", "");
-        string? title = null;
-        foreach (var step in run.Steps)
+        console.MarkupLine($"[bold]{Markup.Escape(run.Id)}[/] {State(run.State)}{(run.DurationMs is { } took ? $" after {Time(took)}" : "")}");
+        Lines(console, [$"by {run.Actor}: {run.Reason}"], "");
+        if (run.Runbook != FailoverRunbook.Name && Inputs(run.Inputs) is { Length: > 0 } inputs)
+            Lines(console, [inputs], "");
+        console.WriteLine();
+        var grid = StepGrid();
+        foreach (var group in RunSteps<RunStep>.Of(run.Steps, s => s.Title, s => s.AfterResume))
         {
-            var heading = step.AfterResume ? $"{step.Title} (settling)" : step.Title;
-            table.AddRow(
-                heading == title ? "" : Markup.Escape(heading), Markup.Escape(step.Id), Markup.Escape(Word(step.Status)), step.DurationMs is { } ms ? Time(ms) : "",
-                Markup.Escape(step.Error ?? ""));
-            title = heading;
+            grid.AddRow(Mark([.. group.Steps.Select(s => s.Status)]), $"[bold]{Markup.Escape(group.Heading)}[/]", group.Steps.Any(s => s.DurationMs is not null) ? Took(group.Steps.Sum(s => s.DurationMs ?? 0)) : "", "");
+            foreach (var step in group.Steps)
+            {
+                var note = step.Error ?? (step.Status is StepStatus.Done or StepStatus.Pending ? step.Attempts > 1 ? $"{step.Attempts} attempts" : "" : Word(step.Status));
+                grid.AddRow("", $"[grey]   {Markup.Escape(step.Summary ?? step.Id)}[/]", step.DurationMs is { } ms ? $"[grey]{Time(ms)}[/]" : "", step.Error is null ? $"[grey]{Markup.Escape(note)}[/]" : $"[yellow]{Markup.Escape(note)}[/]");
+            }
         }
-        console.Write(table);
-        if (run.OutageMs is { } outage)
-            console.MarkupLine($"Writes were away for {Time(outage)} at the gateways.");
-        if (run.Lost is { } lost)
-            console.MarkupLine(Markup.Escape(Lost(lost)));
+        console.Write(grid);
+        console.WriteLine();
+        if (run.Report is { } data && run.Runbook == FailoverRunbook.Name && System.Text.Json.JsonSerializer.Deserialize(data, RecoveryJson.Default.FailoverReport) is { } report)
+        {
+            FailoverTables.Result(console, run, report);
+            return;
+        }
+        if (run.Outcome is { } outcome && run.State != RunPhase.Succeeded)
+            Lines(console, [outcome], "");
         if (run.Person is { } person)
-            console.MarkupLine($"[red]{Markup.Escape(person)}[/]");
+            Lines(console, [person], "[red]![/]");
     }
 
     public static void Runs(IAnsiConsole console, RunList list)
@@ -66,11 +76,25 @@ internal static class RunTables
         console.Write(table);
     }
 
+    /// <summary>One line each, with a mark before it; what is too long for the terminal goes on below its own beginning.</summary>
+    public static void Lines(IAnsiConsole console, IEnumerable<string> lines, string mark)
+    {
+        var grid = new Grid().AddColumn(new GridColumn().NoWrap().PadLeft(2).PadRight(mark.Length > 0 ? 1 : 0)).AddColumn(new GridColumn().PadLeft(0).PadRight(0));
+        var any = false;
+        foreach (var line in lines)
+        {
+            grid.AddRow(mark, Markup.Escape(line));
+            any = true;
+        }
+        if (any)
+            console.Write(grid);
+    }
+
     public static string Lost(RunLost lost) => lost switch
     {
-        { Commits: 0, Bytes: 0 } => "Nothing was lost.",
-        { Bytes: { } bytes, Commits: { } commits } => string.Create(CultureInfo.InvariantCulture, $"Lost: {commits} commits, {bytes} bytes of WAL, {(lost.Seconds is { } s ? $"{s:0.###} s" : "an unknown time")}."),
-        _ => "What was lost is unknown until the old region is back and its WAL has been read.",
+        { Commits: 0, Bytes: 0 } => "nothing",
+        { Bytes: { } bytes, Commits: { } commits } => $"{Count(commits, "commit")}, {Size(bytes)} of WAL{(lost.Seconds is { } s ? $", over {Time(s * 1000)}" : "")}",
+        _ => "unknown until the old region is back and its WAL has been read",
     };
 
     public static string State(RunPhase state) => state switch
@@ -84,6 +108,15 @@ internal static class RunTables
         _ => "[red]failed[/]",
     };
 
+    public static string Mark(IReadOnlyList<StepStatus> steps) => steps switch
+    {
+        _ when steps.Any(s => s is StepStatus.Failed or StepStatus.UndoFailed) => "[red]✗[/]",
+        _ when steps.Any(s => s is StepStatus.Undoing or StepStatus.Undone) => "[yellow]↶[/]",
+        _ when steps.All(s => s == StepStatus.Done) => "[green]✓[/]",
+        _ when steps.Any(s => s != StepStatus.Pending) => "[blue]●[/]",
+        _ => "[grey]·[/]",
+    };
+
     public static ExitCode CodeOf(RunPhase state) => state switch
     {
         RunPhase.Succeeded or RunPhase.Running or RunPhase.Undoing => ExitCode.Fine,
@@ -91,11 +124,35 @@ internal static class RunTables
         _ => ExitCode.Failed,
     };
 
-    public static string Time(double ms) => ms >= 60_000
-        ? string.Create(CultureInfo.InvariantCulture, $"{ms / 60_000:0.0} min")
-        : ms >= 1000 ? string.Create(CultureInfo.InvariantCulture, $"{ms / 1000:0.0} s") : string.Create(CultureInfo.InvariantCulture, $"{ms:0} ms");
+    /// <summary>A time as people read it: `84 ms`, `2.65 s`, `12.3 s`, `30 min`.</summary>
+    public static string Time(double ms) => string.Create(CultureInfo.InvariantCulture, $"{ms switch
+    {
+        0 => "0 s",
+        < 1 => "under 1 ms",
+        < 999.5 => string.Create(CultureInfo.InvariantCulture, $"{ms:0} ms"),
+        < 9_995 => string.Create(CultureInfo.InvariantCulture, $"{ms / 1000:0.##} s"),
+        < 59_950 => string.Create(CultureInfo.InvariantCulture, $"{ms / 1000:0.#} s"),
+        _ => string.Create(CultureInfo.InvariantCulture, $"{ms / 60_000:0.#} min"),
+    }}");
 
-    private static string Word(StepStatus status) => System.Text.Json.JsonNamingPolicy.SnakeCaseLower.ConvertName(status.ToString());
+    public static string Size(long bytes) => bytes switch
+    {
+        < 10_000 => string.Create(CultureInfo.InvariantCulture, $"{bytes:#,0} bytes"),
+        < 10_000_000 => string.Create(CultureInfo.InvariantCulture, $"{bytes / 1000.0:#,0.#} kB"),
+        _ => string.Create(CultureInfo.InvariantCulture, $"{bytes / 1_000_000.0:#,0.#} MB"),
+    };
+
+    public static string Count(long count, string noun) => string.Create(CultureInfo.InvariantCulture, $"{count:#,0} {noun}{(count == 1 ? "" : "s")}");
+
+    private static Grid StepGrid() => new Grid()
+        .AddColumn(new GridColumn().NoWrap().PadLeft(0).PadRight(1))
+        .AddColumn(new GridColumn().NoWrap().PadLeft(0).PadRight(3))
+        .AddColumn(new GridColumn().NoWrap().RightAligned().PadLeft(0).PadRight(3))
+        .AddColumn(new GridColumn().PadLeft(0).PadRight(0));
+
+    private static string Took(double ms) => Time(ms);
+
+    private static string Word(StepStatus status) => System.Text.Json.JsonNamingPolicy.SnakeCaseLower.ConvertName(status.ToString()).Replace('_', ' ');
 
     private static string Inputs(IReadOnlyDictionary<string, string> inputs) => string.Join(" ", inputs.Where(i => i.Value.Length > 0).Select(i => $"{i.Key}={i.Value}"));
 }

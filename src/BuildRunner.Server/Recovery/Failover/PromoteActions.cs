@@ -22,7 +22,7 @@ internal sealed class SelectAction(Epochs epochs, INodeLinks links, NodeReach re
     public string Name => "failover.select";
 
     public Task<ActionCheck> CheckAsync(ActionContext context, CancellationToken cancel) =>
-        Task.FromResult(new ActionCheck { Note = "every copy replays what it has; the loss is judged by recovery.loss_max", Expected = TimeSpan.FromMilliseconds(200) });
+        Task.FromResult(new ActionCheck { Note = "by recovery.loss_max", Expected = TimeSpan.FromMilliseconds(200) });
 
     public async Task<ActionOutcome> ActAsync(ActionContext context, CancellationToken cancel)
     {
@@ -88,6 +88,9 @@ internal sealed class MoveAction(Epochs epochs, TimeProvider time) : IAction
 {
     public string Name => "failover.move";
 
+    public Task<ActionCheck> CheckAsync(ActionContext context, CancellationToken cancel) =>
+        Task.FromResult(new ActionCheck { Note = "from here on there is no way back" });
+
     public async Task<ActionOutcome> ActAsync(ActionContext context, CancellationToken cancel)
     {
         if (await VerifyAsync(context, cancel) is ActionVerdict.So so)
@@ -120,7 +123,7 @@ internal sealed class PromoteAction(INodeLinks links) : IAction
     public string Name => "failover.promote";
 
     public Task<ActionCheck> CheckAsync(ActionContext context, CancellationToken cancel) =>
-        Task.FromResult(new ActionCheck { Note = $"{context.Argument("target")} takes writes from here on; there is no way back", Expected = TimeSpan.FromMilliseconds(300) });
+        Task.FromResult(new ActionCheck { Expected = TimeSpan.FromMilliseconds(300) });
 
     public async Task<ActionOutcome> ActAsync(ActionContext context, CancellationToken cancel)
     {

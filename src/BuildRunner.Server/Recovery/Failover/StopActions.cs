@@ -56,7 +56,7 @@ internal sealed class HoldAction(ITrafficControl traffic, NodeReach reach) : IAc
     public string Name => "failover.hold";
 
     public Task<ActionCheck> CheckAsync(ActionContext context, CancellationToken cancel) =>
-        Task.FromResult(new ActionCheck { Note = "writes wait at every gateway, at most 10 s", Expected = TimeSpan.FromMilliseconds(200) });
+        Task.FromResult(new ActionCheck { Note = "writes wait, at most 10 s", Expected = TimeSpan.FromMilliseconds(200) });
 
     public async Task<ActionOutcome> ActAsync(ActionContext context, CancellationToken cancel)
     {
@@ -101,7 +101,7 @@ internal sealed class FenceAction(Epochs epochs, INodeLinks links, INodeReports 
     public string Name => "failover.fence";
 
     public Task<ActionCheck> CheckAsync(ActionContext context, CancellationToken cancel) =>
-        Task.FromResult(new ActionCheck { Note = "the old primary is proven silent, or the run is refused", Expected = TimeSpan.FromMilliseconds(300) });
+        Task.FromResult(new ActionCheck { Note = "without a proof the run is refused", Expected = TimeSpan.FromMilliseconds(300) });
 
     public async Task<ActionOutcome> ActAsync(ActionContext context, CancellationToken cancel)
     {
