@@ -66,7 +66,10 @@ public sealed record WriteReading
     public required DateTimeOffset Last { get; init; }
     public required long Count { get; init; }
 
-    /// <summary>From the last acknowledged write of the epoch before to the first of this one, in milliseconds; null: no write before.</summary>
+    /// <summary>
+    /// From the arrival of the first write that was held, refused or failed after the last acknowledged one of the epoch before, to the first
+    /// acknowledged one of this epoch, in milliseconds; null: no write before. Time in which nobody wrote is no outage.
+    /// </summary>
     public double? OutageMs { get; init; }
 }
 

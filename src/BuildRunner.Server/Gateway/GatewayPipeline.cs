@@ -36,11 +36,15 @@ internal sealed class GatewayPipeline(
             await answers.WriteAsync(context, 503, "gateway.no-table", "This gateway has no routing table yet.", "It has never reached its server; it is asking.", retryAfterSeconds: 1);
             return;
         }
-        var now = time.GetUtcNow();
+        var (now, arrived) = (time.GetUtcNow(), time.GetTimestamp());
         var read = reader.Read(context, state, now);
         var decision = RegionChoice.Choose(read.Facts, state.View, now);
         if (decision is RegionDecision.Refuse refuse)
+        {
+            if (decision is { IsWrite: true, Match.Service.Database: { } database })
+                writes.Delayed(database, arrived);
             await RefuseAsync(context, refuse);
+        }
         else if (decision is { IsWrite: true, Match.Service.Database: not null })
             await WriteAsync(context, read, decision.Match);
         else if (decision is RegionDecision.Send send)
@@ -101,6 +105,7 @@ internal sealed class GatewayPipeline(
                 if (!held)
                     traffic.Held();
                 held = true;
+                writes.Delayed(database, started);
                 if (await holds.WaitAsync(database, hold, body.Bytes, patience, context.RequestAborted) is var end and not HoldEnd.Released)
                 {
                     await HoldEndedAsync(context, database, end);
@@ -110,6 +115,7 @@ internal sealed class GatewayPipeline(
             }
             if (decision is RegionDecision.Refuse refuse)
             {
+                writes.Delayed(database, started);
                 await RefuseAsync(context, refuse);
                 return;
             }
@@ -125,8 +131,10 @@ internal sealed class GatewayPipeline(
                     continue;
                 body.Rewind(context);
                 sent = await forwarding.SendAsync(context, new Sending(state, read, send.Match!, send.Region) { Avoid = avoid, Database = database, Epoch = send.Epoch });
-                if (sent is { End: ExchangeEnd.Passed, Status: < 400 } && writes.Acknowledged(database, Math.Max(send.Epoch, sent.AnswerEpoch ?? 0)))
+                if (sent is { End: ExchangeEnd.Passed, Status: < 400 } && writes.Acknowledged(database, Math.Max(send.Epoch, sent.AnswerEpoch ?? 0), started))
                     signals.ReportSoon();
+                else if (sent is not { End: ExchangeEnd.Passed, Status: < 500 })
+                    writes.Delayed(database, started);
             }
             finally { writes.End(database); }
 

@@ -3,13 +3,18 @@ using BuildRunner.Client.Routing;
 
 namespace BuildRunner.Server.Gateway;
 
-/// <summary>Writes that are out, and the first and last acknowledged write of each epoch, by the monotonic clock. Keeps the last 8 epochs a database.</summary>
+/// <summary>
+/// Writes that are out, and the first and last acknowledged write of each epoch, by the monotonic clock. Keeps the last 8 epochs a database.
+/// An outage lasts from the arrival of the first write that was not acknowledged at once (held, refused, failed) to the first acknowledged one
+/// of the next epoch: time in which nobody wrote is no outage.
+/// </summary>
 internal sealed class WriteLedger(TimeProvider time)
 {
     private const int EpochsMax = 8;
     private readonly ConcurrentDictionary<string, Counter> _inFlight = new(StringComparer.Ordinal);
     private readonly Lock _gate = new();
     private readonly List<Entry> _entries = [];
+    private readonly Dictionary<string, long> _waitingSince = new(StringComparer.Ordinal);
 
     public int InFlight(string database) => _inFlight.TryGetValue(database, out var count) ? count.Value : 0;
 
@@ -17,12 +22,24 @@ internal sealed class WriteLedger(TimeProvider time)
 
     public void End(string database) => _inFlight[database].Decrement();
 
-    /// <summary>A user's write was acknowledged; true when it is the first of its epoch.</summary>
-    public bool Acknowledged(string database, long epoch)
+    /// <summary>A user's write that arrived at <paramref name="arrived"/> was held, refused or failed; the earliest since the last acknowledged one counts.</summary>
+    public void Delayed(string database, long arrived)
+    {
+        lock (_gate)
+        {
+            if (!_waitingSince.TryGetValue(database, out var since) || arrived < since)
+                _waitingSince[database] = arrived;
+        }
+    }
+
+    /// <summary>A user's write that arrived at <paramref name="arrived"/> was acknowledged; true when it is the first of its epoch.</summary>
+    public bool Acknowledged(string database, long epoch, long arrived)
     {
         var (stamp, now) = (time.GetTimestamp(), time.GetUtcNow());
         lock (_gate)
         {
+            if (!_waitingSince.Remove(database, out var since) || arrived < since)
+                since = arrived;
             if (_entries.Find(e => e.Database == database && e.Epoch == epoch) is { } entry)
             {
                 entry.Last = (stamp, now);
@@ -37,7 +54,7 @@ internal sealed class WriteLedger(TimeProvider time)
                 First = now,
                 Last = (stamp, now),
                 Count = 1,
-                OutageMs = before.Count == 0 ? null : time.GetElapsedTime(before.Max(e => e.Last.Stamp), stamp).TotalMilliseconds,
+                OutageMs = before.Count == 0 ? null : time.GetElapsedTime(Math.Max(before.Max(e => e.Last.Stamp), since), stamp).TotalMilliseconds,
             });
             if (before.Count >= EpochsMax)
                 _entries.Remove(before.MinBy(e => e.Epoch)!);

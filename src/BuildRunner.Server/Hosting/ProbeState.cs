@@ -14,11 +14,15 @@ internal sealed class ProbeState(ProbeTarget target, CancellationTokenSource sto
     private DateTimeOffset? _lastSuccess;
     private DateTimeOffset? _lastFailure;
     private string? _lastError;
+    private bool _wasUp;
 
     public ProbeTarget Target => target;
     public CancellationTokenSource Stop => stop;
     public Task Loop { get; set; } = Task.CompletedTask;
     public bool? Up { get; private set; }
+
+    /// <summary>Never seen up yet, or on its way up: what starts or recovers should not wait for whole intervals.</summary>
+    public bool IsRising => !_wasUp || (Up == false && _successes > 0);
 
     /// <summary>Counts one look; an empty error is a success.</summary>
     public void Record(string error, TimeSpan latency, DateTimeOffset now, long timestamp)
@@ -32,8 +36,8 @@ internal sealed class ProbeState(ProbeTarget target, CancellationTokenSource sto
                 _lastSuccess = now;
                 _latencies[_recorded++ % _latencies.Length] = (timestamp, Math.Max(0, latency.TotalMilliseconds));
                 // The rise count is for what was down: the first thing ever seen of a target is believed when it is good.
-                if (Up is null || _successes >= target.Rise)
-                    Up = true;
+                if (Up is null || !_wasUp || _successes >= target.Rise)
+                    Up = _wasUp = true;
             }
             else
             {

@@ -114,8 +114,7 @@ public sealed class Prober : IAsyncDisposable
             while (await timer.WaitForNextTickAsync(state.Stop.Token))
             {
                 await ProbeAsync(state, state.Stop.Token);
-                // What is not yet known is looked at more often: a start should not wait for a whole interval.
-                var interval = state.Up is null ? state.Target.Interval / 4 : state.Target.Interval;
+                var interval = state.IsRising ? state.Target.Interval / 4 : state.Target.Interval;
                 timer.Period = Jitter(interval, 0.9, 1.1);
             }
         }
