@@ -23,6 +23,8 @@ internal static class PolicyChecks
         CheckScaling(document, reading);
         CheckBudgets(document, reading);
         CheckAlerts(document, reading);
+        CheckObjectives(document, reading);
+        CheckCanary(document, reading);
         CheckRest(document, reading);
     }
 
@@ -168,6 +170,28 @@ internal static class PolicyChecks
         {
             for (var i = 0; i < alert.Channels.Count; i++)
                 Refer(reading, $"alerts.{alert.Name}.channels[{i}]", alert.Channels[i], known, "channels");
+        }
+    }
+
+    private static void CheckObjectives(PolicyDocument document, PolicyReading reading)
+    {
+        if (!reading.IsPlaced("services"))
+            return;
+        var known = document.Services.Select(s => s.Name).Concat(document.Performance.Budgets.Select(b => b.Service)).Distinct(StringComparer.Ordinal).ToList();
+        foreach (var objective in document.Objectives)
+            Refer(reading, $"objectives.{objective.Service}", objective.Service, known, "services");
+    }
+
+    private static void CheckCanary(PolicyDocument document, PolicyReading reading)
+    {
+        var canary = document.Canary;
+        var rises = canary.Steps.Zip(canary.Steps.Skip(1)).All(pair => pair.First < pair.Second);
+        if (canary.Steps.Count == 0 || !rises || canary.Steps[^1] != 100)
+            reading.Wrong(reading.At("canary.steps"), "canary.steps", canary.Steps.Count == 0 ? "There is no step." : !rises ? "The steps do not grow." : "The last step is not 100%.", "Write them from small to 100%: [5%, 10%, 25%, 50%, 100%].");
+        if (canary.WarmMin > canary.WarmMax)
+        {
+            var at = reading.IsSet("canary.warm_max") ? "canary.warm_max" : "canary.warm_min";
+            reading.Wrong(reading.At(at), at, $"`warm_min` {Units.Write(canary.WarmMin)} is more than `warm_max` {Units.Write(canary.WarmMax)}.", "Lower the one or raise the other.");
         }
     }
 

@@ -25,6 +25,9 @@ public sealed record PolicyDocument
     public bool AutoscalingEnabled { get; init; } = true;
     public IReadOnlyList<ChannelDefinition> Channels { get; init; } = [];
     public DnsRules Dns { get; init; } = new();
+    public IReadOnlyList<ObjectiveDefinition> Objectives { get; init; } = [];
+    public CanaryRules Canary { get; init; } = new();
+    public StorageRules Storage { get; init; } = new();
 }
 
 public enum PolicyMode

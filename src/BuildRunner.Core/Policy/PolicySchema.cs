@@ -159,6 +159,30 @@ internal static class PolicySchema
         .Key("listen", Forms.Listen, r => r.Listen, (r, v) => r with { Listen = v }, "Where `embedded` answers.")
         .Key("file", Forms.Text, r => r.File!, (r, v) => r with { File = v }, "Zone file that `file` writes.");
 
+    private static readonly PolicyShape<ObjectiveDefinition> Objective = new PolicyShape<ObjectiveDefinition>()
+        .Key("errors", Forms.Optional(Forms.Share(0, 99.9999m)), o => o.ErrorsMin, (o, v) => o with { ErrorsMin = v }, "Share of answers that are no errors; without it 100% less the budget's `error_rate`.")
+        .Key("availability", Forms.Optional(Forms.Share(0, 99.9999m)), o => o.AvailabilityMin, (o, v) => o with { AvailabilityMin = v }, "Share of 10 s slices in which it works; without it the budget's `availability`.")
+        .Key("window", Forms.Duration(TimeSpan.FromHours(1), TimeSpan.FromDays(366)), o => o.Window, (o, v) => o with { Window = v }, "Rolling window that the shares are of.");
+
+    private static readonly PolicyShape<CanaryRules> Canary = new PolicyShape<CanaryRules>()
+        .Key("steps", new ListForm<double>(Forms.Percent(0.01m, 100), "list of percent"), r => r.Steps, (r, v) => r with { Steps = v }, "Shares of traffic that a release gets, one after the other; the last is 100%.")
+        .Key("hold", Longer, r => r.Hold, (r, v) => r with { Hold = v }, "How long a step is watched before the next.")
+        .Key("warm_min", Longer, r => r.WarmMin, (r, v) => r with { WarmMin = v }, "A step is not judged earlier.")
+        .Key("warm_requests_min", Forms.Count(1, 1_000_000), r => r.WarmRequestsMin, (r, v) => r with { WarmRequestsMin = v }, "A step is not judged on fewer requests.")
+        .Key("warm_max", Longer, r => r.WarmMax, (r, v) => r with { WarmMax = v }, "Without enough requests by then, a person is asked.")
+        .Key("check_interval", Seconds, r => r.CheckInterval, (r, v) => r with { CheckInterval = v }, "Time between two looks.")
+        .Key("health_failures_max", Forms.Count(0, 1000), r => r.HealthFailuresMax, (r, v) => r with { HealthFailuresMax = v }, "More failed health checks than this stop the release.")
+        .Key("burn_rate_max", Forms.Number(1, 1000), r => r.BurnRateMax, (r, v) => r with { BurnRateMax = v }, "A step that burns the error budget faster than this stops the release.")
+        .Key("burn_errors_min", Forms.Count(1, 1_000_000), r => r.BurnErrorsMin, (r, v) => r with { BurnErrorsMin = v }, "Fewer errors prove no burn.")
+        .Key("false_alarm_max", Forms.Share(0.01m, 50), r => r.FalseAlarmMax, (r, v) => r with { FalseAlarmMax = v }, "Chance at which a release that is no worse may be stopped.")
+        .Key("latency_factor_max", Forms.Number(1, 100), r => r.LatencyFactorMax, (r, v) => r with { LatencyFactorMax = v }, "p95 over its budget times this, in 2 of 3 looks, stops the release.")
+        .Key("latency_requests_min", Forms.Count(1, 1_000_000), r => r.LatencyRequestsMin, (r, v) => r with { LatencyRequestsMin = v }, "Fewer requests prove no latency.")
+        .Key("drain", Longer, r => r.Drain, (r, v) => r with { Drain = v }, "How long a stopped release stays up for what it is still answering.")
+        .Key("bake", Longer, r => r.Bake, (r, v) => r with { Bake = v }, "Rest after one region before the next.");
+
+    private static readonly PolicyShape<StorageRules> Storage = new PolicyShape<StorageRules>()
+        .Key("driver", StorageDriver(), r => r.Driver, (r, v) => r with { Driver = v }, "Where the server keeps its state: `sqlite`, one file in its data folder.");
+
     /// <summary>The whole policy.</summary>
     public static PolicyShape<PolicyDocument> Root { get; } = new PolicyShape<PolicyDocument>()
         .Key("mode", Forms.Word<PolicyMode>(), d => d.Mode, (d, v) => d with { Mode = v }, "`observe` measures, decides, logs \"would have\", and touches nothing.")
@@ -180,7 +204,15 @@ internal static class PolicySchema
         .Part("drills", Drills, d => d.Drills, (d, v) => d with { Drills = v }, "When recovery is tried.")
         .Entries("alerts", Alert, name => new(name, "", "", []), a => a.Name, d => d.Alerts, (d, v) => d with { Alerts = v }, "When somebody is told.")
         .With(new ChannelsKey())
-        .Part("dns", Dns, d => d.Dns, (d, v) => d with { Dns = v }, "The users' name.");
+        .Part("dns", Dns, d => d.Dns, (d, v) => d with { Dns = v }, "The users' name.")
+        .Entries("objectives", Objective, name => new() { Service = name }, o => o.Service, d => d.Objectives, (d, v) => d with { Objectives = v }, "What each service promises; without an entry it follows from its budgets.", ServiceNames.Canonical)
+        .Part("canary", Canary, d => d.Canary, (d, v) => d with { Canary = v }, "How a release takes over traffic, and what stops it.")
+        .Part("storage", Storage, d => d.Storage, (d, v) => d with { Storage = v }, "Where the control plane keeps its state.");
+
+    private static ScalarForm<string> StorageDriver() => new(StorageRules.Sqlite,
+        text => text == StorageRules.Sqlite ? new(text)
+            : Judged<string>.Error(text == "etcd" ? "The driver etcd is not there yet: this BuildRunner keeps its state in one SQLite file." : $"'{PolicyReading.Quote(text)}' is no driver of storage.", $"Write {StorageRules.Sqlite}."),
+        text => text);
 
     private static ScalarForm<string> Condition() => new("condition",
         text => text.Split([" > ", " >= ", " < ", " <= "], StringSplitOptions.None) is [{ Length: > 0 }, { Length: > 0 }] && Forms.Text.Judge(text) is { Wrong: null }

@@ -30,7 +30,10 @@ internal static class FailoverTables
         console.Write(grid);
         RunTables.Lines(console, report.Warnings, "[yellow]![/]");
         if (report is { Epoch: not null, From: { } from } && run.Lost?.Commits is null)
-            console.MarkupLine($"Next: bring {Markup.Escape(from)} back. It rejoins as a standby, and what it had written is counted: [aqua]br runbook status {Markup.Escape(run.Id)}[/]");
+        {
+            var back = report.Proof?.Kind == Core.Databases.FenceProofKind.Stopped ? $"{from} rejoins as a standby by itself; what it had written past the fork is counted then" : $"bring {from} back. It rejoins as a standby, and what it had written past the fork is counted";
+            console.MarkupLine($"Next: {Markup.Escape(back)}: [aqua]br runbook status {Markup.Escape(run.Id)}[/]");
+        }
     }
 
     private static string Verdict(RunRecord run, FailoverReport report) => run.State switch

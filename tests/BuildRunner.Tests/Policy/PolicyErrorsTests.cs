@@ -49,6 +49,17 @@ public class PolicyErrorsTests
     [InlineData("multiregion_performance_dr: {multiregion: {default_region: eu-west-1, allowed_regions: [us-east-1]}}", "multiregion_performance_dr.multiregion.default_region", "not among `allowed_regions`", "Allow it there")]
     [InlineData("multiregion_performance_dr: {performance: {budgets: {api_p59_budget_ms: 1}}}", "multiregion_performance_dr.performance.budgets.api_p59_budget_ms", "not known", "Did you mean `api_p")]
     [InlineData("drills: {weekly: 0 3 * * 9}", "drills.weekly", "no cron expression", "0 2 * * *")]
+    [InlineData("objectives: {api: {errors: 99}}", "objectives.api.errors", "has no unit", "Write 99%.")]
+    [InlineData("objectives: {api: {availability: 100%}}", "objectives.api.availability", "out of range", "99.9999%")]
+    [InlineData("objectives: {ap: {errors: 99%}}\nservices: {api: {}}", "objectives.ap", "not among `services`", "Did you mean `api`?")]
+    [InlineData("objectives: {api: {latency: 99%}}", "objectives.api.latency", "is not known", "Known here: availability, errors, window")]
+    [InlineData("canary: {steps: [5%, 50%]}", "canary.steps", "last step is not 100%", "[5%, 10%, 25%, 50%, 100%]")]
+    [InlineData("canary: {steps: [50%, 10%, 100%]}", "canary.steps", "do not grow", "small to 100%")]
+    [InlineData("canary: {steps: []}", "canary.steps", "no step", "small to 100%")]
+    [InlineData("canary: {steps: [5, 100%]}", "canary.steps[0]", "has no unit", "Write 5%.")]
+    [InlineData("canary: {warm_min: 20m}", "canary.warm_min", "more than `warm_max`", "raise the other")]
+    [InlineData("storage: {driver: etcd}", "storage.driver", "not there yet", "Write sqlite.")]
+    [InlineData("storage: {driver: postgres}", "storage.driver", "no driver of storage", "Write sqlite.")]
     [InlineData("a: &x 1", "a", "anchor", "Remove", 2)]
     [InlineData("cache: {<<: 1}", "cache", "merge", "keys themselves")]
     [InlineData("mode: !!str act", "mode", "type tag", "Remove it.")]
@@ -125,6 +136,30 @@ public class PolicyErrorsTests
     {
         Assert.Equal(FencingMode.Lease, Policies.Good("recovery: {auto_failover: true}").Recovery.Fencing);
         Assert.Equal(FencingMode.Confirm, Policies.Good("recovery: {auto_failover: true, fencing: lease}", ("AUTO_FAILOVER_ENABLED", "false")).Recovery.Fencing);
+    }
+
+    [Fact]
+    public void ObjectivesCanaryAndStorage_AsWritten_AreInTheDocument()
+    {
+        var policy = Policies.Good("objectives: {api: {errors: 99.5%, availability: 99.95%, window: 7d}, workers: {errors: 99%}}\ncanary: {steps: [1%, 100%], hold: 2m, burn_rate_max: 10}\nstorage: {driver: sqlite}");
+        Assert.Equal(new ObjectiveDefinition { Service = "api", ErrorsMin = 0.995, AvailabilityMin = 0.9995, Window = TimeSpan.FromDays(7) }, policy.Objectives[0]);
+        Assert.Equal("worker", policy.Objectives[1].Service);
+        Assert.Equal([1, 100], policy.Canary.Steps);
+        Assert.Equal((TimeSpan.FromMinutes(2), 10, 0.05), (policy.Canary.Hold, policy.Canary.BurnRateMax, policy.Canary.FalseAlarmMax));
+        Assert.Equal([5, 10, 25, 50, 100], Policies.Good("mode: act").Canary.Steps);
+    }
+
+    /// <summary>What the shipped policy shows in comments may be written as it stands there.</summary>
+    [Fact]
+    public void Shipped_ItsCommentedSections_AreGoodAndTheDefaults()
+    {
+        var commented = Policies.Shipped[Policies.Shipped.IndexOf("# objectives:", StringComparison.Ordinal)..].Split('\n')
+            .Where(line => System.Text.RegularExpressions.Regex.IsMatch(line, "^# +[a-z_]+:( |$)|^# [a-z]+:$")).Select(line => line[2..]);
+        var policy = Policies.Good(string.Join('\n', commented));
+        Assert.Equal(new ObjectiveDefinition { Service = "api", ErrorsMin = 0.99, AvailabilityMin = 0.999 }, Assert.Single(policy.Objectives));
+        Assert.Equal(new CanaryRules() with { Steps = [] }, policy.Canary with { Steps = [] });
+        Assert.Equal(new CanaryRules().Steps, policy.Canary.Steps);
+        Assert.Equal(new StorageRules(), policy.Storage);
     }
 
     [Fact]
