@@ -25,6 +25,9 @@ public sealed record DatabaseAssignment
 {
     public required string Name { get; init; }
     public required long Epoch { get; init; }
+
+    /// <summary>See <see cref="EpochRecord.Lineage"/>; an agent obeys the one it first obeyed and no other.</summary>
+    public string? Lineage { get; init; }
     public required EpochState State { get; init; }
     public required DatabaseDuty Duty { get; init; }
 

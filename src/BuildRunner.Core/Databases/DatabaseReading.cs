@@ -66,16 +66,22 @@ public sealed record ReplicaReading(string Region, string State, Lsn? Sent, Lsn?
 /// <summary>How often a host took a decisive action.</summary>
 public sealed record EffectCounts(int Promotions, int Fences);
 
-/// <summary>The WAL that a fenced primary wrote past the fork: it was copied to `salvage/` and counted before the region rejoined.</summary>
+/// <summary>
+/// The WAL that a former primary wrote past the fork: it was copied to `salvage/` and counted before the region rejoined. Every rejoin of a
+/// former primary gives one; nothing past the fork is said as zero bytes and commits, and null stays unknown.
+/// </summary>
 public sealed record SalvageReading
 {
     public required long Epoch { get; init; }
-    public required Lsn Fork { get; init; }
-    public required Lsn End { get; init; }
-    public long Bytes => Math.Max(0, End - Fork);
+    public Lsn? Fork { get; init; }
+    public Lsn? End { get; init; }
+    public long? Bytes => End is { } end && Fork is { } fork ? Math.Max(0, end - fork) : null;
 
     /// <summary>Commit records past the fork; includes commits that were never acknowledged.</summary>
-    public required long Commits { get; init; }
+    public long? Commits { get; init; }
+
+    /// <summary>Why the WAL could not be read to its end, and so was not counted; null: it was.</summary>
+    public string? Unreadable { get; init; }
 
     /// <summary>Commit times of the last commit before the fork and of the last one lost; their difference is the loss in seconds.</summary>
     public DateTimeOffset? LastKept { get; init; }

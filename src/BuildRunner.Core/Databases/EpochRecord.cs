@@ -11,6 +11,9 @@ public sealed record EpochRecord
     public int SchemaVersion { get; init; } = 1;
     public required string Database { get; init; }
     public required long Epoch { get; init; }
+
+    /// <summary>Name of this sequence of epochs, made with the first one; epochs of different sequences cannot be compared. Null: made before there were names.</summary>
+    public string? Lineage { get; init; }
     public required EpochState State { get; init; }
 
     /// <summary>Code of the region that may write at this epoch; while moving, the target.</summary>

@@ -37,7 +37,7 @@ internal sealed class ReadingLoop : ReconcileLoop, IAsyncDisposable
     private readonly GuardClient _guard;
     private readonly DatabaseKeeper _keeper;
     private readonly AssignmentBook _book;
-    private readonly PostgresReader _reader = new();
+    private readonly PostgresReader _reader;
     private DatabaseReading? _last;
     private PostgresSql? _sql;
 
@@ -45,6 +45,7 @@ internal sealed class ReadingLoop : ReconcileLoop, IAsyncDisposable
         : base(TimeSpan.FromMilliseconds(450), time, logger)
     {
         (_options, _state, _home, _driver, _guard, _keeper, _book) = (options, state, home, driver, guard, keeper, book);
+        _reader = new(time);
         keeper.Changed += Wake;
     }
 
@@ -68,7 +69,7 @@ internal sealed class ReadingLoop : ReconcileLoop, IAsyncDisposable
             try { reading = await _reader.ReadAsync(assignment.Name, _sql ??= _driver.Local(assignment.DatabaseName, 1), limit.Token); }
             catch (Exception error) when (!cancel.IsCancellationRequested)
             {
-                reading = reading with { State = DatabaseState.Unknown, Detail = $"PostgreSQL runs and does not answer: {error.Message}" };
+                reading = reading with { State = DatabaseState.Unknown, Detail = $"PostgreSQL runs and does not answer: {ErrorClause.Of(error)}" };
             }
         }
         else

@@ -31,6 +31,12 @@ public sealed record AgentOptions
     /// <summary>Folder on a tmpfs in which permits lie. Default: /dev/shm/buildrunner.</summary>
     public string PermitRoot { get; init; } = "/dev/shm/buildrunner";
 
+    /// <summary>Where a database lies whose data folder PostgreSQL's user cannot enter. Default: /var/tmp.</summary>
+    public string ElsewhereRoot { get; init; } = Leftovers.Elsewhere;
+
+    /// <summary>Unix socket whose holder PostgreSQL must not outlive. Default: BR_LIFELINE; null: it outlives everybody but its guard.</summary>
+    public string? Lifeline { get; init; } = Environment.GetEnvironmentVariable("BR_LIFELINE");
+
     private static string FindBinaries()
     {
         const string debian = "/usr/lib/postgresql";

@@ -26,6 +26,7 @@ public static class AgentRoom
         services.AddSingleton<AssignmentBook>();
         services.AddSingleton(_ => PostgresAccount.Find());
         services.AddSingleton<PostgresTools>();
+        services.AddSingleton<Leftovers>();
         services.AddSingleton<PostgresHome>();
         services.AddSingleton<GuardClient>();
         services.AddSingleton<PostgresDriver>();

@@ -14,6 +14,9 @@ internal sealed record AgentState
     public long SeenEpoch { get; init; }
     public long SeenToken { get; init; }
 
+    /// <summary>Name of the sequence that those epochs belong to: a server whose store was lost begins another one.</summary>
+    public string? Lineage { get; init; }
+
     /// <summary>Epoch of which the data here is, or ended as, the primary's; null: it is a standby's.</summary>
     public long? PrimaryEpoch { get; init; }
 

@@ -52,7 +52,9 @@ internal sealed class AgentWork(AgentOptions options, AgentStateFile state, Assi
         string? refusal = null;
         state.Change(s =>
         {
-            if (order.Epoch < s.SeenEpoch)
+            if (book.Refusal is { } why)
+                refusal = $"agent/{options.Region} refuses the order {order.Kind}: {why}.";
+            else if (order.Epoch < s.SeenEpoch)
                 refusal = $"agent/{options.Region} has seen epoch {s.SeenEpoch} and refuses the order {order.Kind} of epoch {order.Epoch}.";
             else if (order.FencingToken < s.SeenToken)
                 refusal = $"agent/{options.Region} has seen fencing token {s.SeenToken} and refuses the order {order.Kind} of token {order.FencingToken}.";
@@ -64,7 +66,16 @@ internal sealed class AgentWork(AgentOptions options, AgentStateFile state, Assi
     private static async Task<OrderResult> DoAsync<TOrder, TResult>(Order order, JsonTypeInfo<TOrder> orderType, JsonTypeInfo<TResult> resultType, Func<TOrder, CancellationToken, Task<TResult>> act, CancellationToken cancel)
     {
         var arguments = order.Arguments.Deserialize(orderType) ?? throw new JsonException($"The order {order.Kind} has no arguments.");
-        var result = await act(arguments, cancel);
-        return new OrderResult { Id = order.Id, Done = true, Data = JsonSerializer.SerializeToElement(result, resultType) };
+        try
+        {
+            var result = await act(arguments, cancel);
+            return new OrderResult { Id = order.Id, Done = true, Data = JsonSerializer.SerializeToElement(result, resultType) };
+        }
+        catch (OrderRefusedException refused) { return new OrderResult { Id = order.Id, Done = false, Refused = true, Error = refused.Message }; }
+        catch (Npgsql.NpgsqlException error)
+        {
+            // PostgreSQL's own words go to a person: one clause, no redacted detail.
+            throw new InvalidOperationException(ErrorClause.Of(error), error);
+        }
     }
 }

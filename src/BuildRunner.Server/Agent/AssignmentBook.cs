@@ -20,6 +20,9 @@ internal sealed class AssignmentBook
             _current = JsonSerializer.Deserialize(File.ReadAllBytes(_path), WireJson.Default.Assignment);
     }
 
+    /// <summary>Why the newest assignment was not taken, and no order is; null: it was.</summary>
+    public string? Refusal { get; private set; }
+
     public Assignment? Current => Volatile.Read(ref _current);
 
     /// <summary>Called after a newer assignment was taken; must not block.</summary>
@@ -28,10 +31,19 @@ internal sealed class AssignmentBook
     /// <summary>Takes an assignment unless a server with a higher fencing token has spoken before.</summary>
     public void Take(Assignment assignment)
     {
-        if (assignment.FencingToken < _state.Current.SeenToken)
-            throw new InvalidOperationException($"An assignment of fencing token {assignment.FencingToken} was refused: token {_state.Current.SeenToken} was seen.");
+        var seen = _state.Current;
+        if (assignment.Database is { Lineage: { } lineage } && seen.Lineage is { } known && lineage != known)
+        {
+            Refusal = $"the server counts its epochs anew (its store was lost or is another's), and this host has data of epoch {seen.SeenEpoch} as it was counted before: it keeps what it has and obeys no order; give the server its store back";
+            Changed?.Invoke();
+            throw new InvalidOperationException($"An assignment was refused: {Refusal}.");
+        }
+        if (assignment.FencingToken < seen.SeenToken)
+            throw new InvalidOperationException($"An assignment of fencing token {assignment.FencingToken} was refused: token {seen.SeenToken} was seen.");
+        Refusal = null;
         _state.Change(s => s with
         {
+            Lineage = assignment.Database?.Lineage ?? s.Lineage,
             SeenToken = assignment.FencingToken,
             SeenEpoch = Math.Max(s.SeenEpoch, assignment.Database?.Epoch ?? 0),
         });

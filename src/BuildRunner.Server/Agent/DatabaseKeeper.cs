@@ -1,3 +1,5 @@
+using System.ComponentModel;
+using System.Net.Sockets;
 using System.Text.Json;
 using BuildRunner.Client.Databases;
 using BuildRunner.Core.Databases;
@@ -17,8 +19,13 @@ internal sealed partial class DatabaseKeeper(
 {
     private static readonly TimeSpan ReadMax = TimeSpan.FromSeconds(2);
     private readonly SemaphoreSlim _gate = new(1, 1);
-    private readonly PostgresReader _reader = new();
+    private readonly PostgresReader _reader = new(time);
+    private readonly Damper _failures = new(time);
+    private readonly Damper _slots = new(time);
+    private string? _detail;
+    private (string Database, PostgresSql Sql)? _sql;
     private CancellationTokenSource? _step;
+    private CancellationTokenSource? _order;
     private string? _decided;
     private int _orders;
     private int _startFailures;
@@ -29,7 +36,7 @@ internal sealed partial class DatabaseKeeper(
     public DatabaseState? Activity { get; private set; }
 
     /// <summary>Why it does what it does, or what went wrong last.</summary>
-    public string? Detail { get; private set; }
+    public string? Detail => book.Refusal ?? rejoin.Doing ?? _detail;
 
     /// <summary>The ask of this start, see <see cref="AgentReport.StartAsk"/>.</summary>
     public string? StartAsk { get; private set; }
@@ -44,6 +51,7 @@ internal sealed partial class DatabaseKeeper(
         await _reader.DisposeAsync();
         _gate.Dispose();
         _step?.Dispose();
+        _order?.Dispose();
     }
 
     /// <summary>One look, one step.</summary>
@@ -59,20 +67,25 @@ internal sealed partial class DatabaseKeeper(
         {
             if (Volatile.Read(ref _orders) > 0)
                 return; // it came while we waited
-            var decided = DatabasePlanner.Decide(assignment, await LookAsync(assignment, step.Token));
+            var facts = await LookAsync(assignment, step.Token);
+            var decided = DatabasePlanner.Decide(assignment, facts);
             if (decided.Reason != _decided)
                 LogStep(logger, decided.GetType().Name, decided.Reason);
             _decided = decided.Reason;
-            await TakeAsync(decided, assignment, step.Token);
-            Detail = decided.Reason;
+            if (decided is DatabaseStep.Wait)
+                _detail = decided.Reason;
+            await TakeAsync(decided, facts, assignment, step.Token);
+            _detail = decided.Reason;
+            if (decided is not DatabaseStep.Wait)
+                _failures.Reset();
         }
         catch (OperationCanceledException) when (step.IsCancellationRequested && !cancel.IsCancellationRequested) { } // an order goes before
-        catch (Exception error) when (error is NpgsqlException or TimeoutException or InvalidOperationException or IOException)
+        catch (Exception error) when (error is NpgsqlException or TimeoutException or InvalidOperationException or IOException or SocketException or Win32Exception or UnauthorizedAccessException)
         {
             // The world, not a bug: a primary that is not up yet, a tool that failed. The next pass tries again.
-            if (Detail != error.Message)
-                LogNotDone(logger, error.Message);
-            Detail = error.Message;
+            _detail = ErrorClause.Of(error);
+            if (_failures.Lets(_detail))
+                LogNotDone(logger, _detail);
         }
         finally
         {
@@ -83,22 +96,27 @@ internal sealed partial class DatabaseKeeper(
     }
 
     /// <summary>Runs an order alone: the step under way is cancelled first.</summary>
-    public async Task<T> ExclusiveAsync<T>(DatabaseState activity, Func<CancellationToken, Task<T>> order, CancellationToken cancel)
+    public async Task<T> ExclusiveAsync<T>(DatabaseState activity, Func<CancellationToken, Task<T>> order, CancellationToken cancel, bool urgent = false)
     {
         Interlocked.Increment(ref _orders);
         try
         {
-            try { Volatile.Read(ref _step)?.Cancel(); }
-            catch (ObjectDisposedException) { } // it has just ended
+            Cancel(Volatile.Read(ref _step));
+            if (urgent)
+                Cancel(Volatile.Read(ref _order)); // a fence does not wait for a promotion
             await home.PrepareAsync(cancel);
             await _gate.WaitAsync(cancel);
+            using var own = CancellationTokenSource.CreateLinkedTokenSource(cancel);
             try
             {
+                Volatile.Write(ref _order, urgent ? null : own);
                 Activity = activity;
-                return await order(cancel);
+                return await order(own.Token);
             }
+            catch (OperationCanceledException) when (!cancel.IsCancellationRequested) { throw new InvalidOperationException("a fence went before"); }
             finally
             {
+                Volatile.Write(ref _order, null);
                 Activity = null;
                 _gate.Release();
             }
@@ -110,6 +128,12 @@ internal sealed partial class DatabaseKeeper(
         }
     }
 
+    private static void Cancel(CancellationTokenSource? work)
+    {
+        try { work?.Cancel(); }
+        catch (ObjectDisposedException) { } // it has just ended
+    }
+
     private async Task<DatabaseFacts> LookAsync(DatabaseAssignment assignment, CancellationToken cancel)
     {
         var running = await guard.StatusAsync(cancel) is { Running: true };
@@ -118,12 +142,13 @@ internal sealed partial class DatabaseKeeper(
         {
             using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
             limit.CancelAfter(ReadMax);
-            try { reading = await _reader.ReadAsync(assignment.Name, driver.Local(assignment.DatabaseName, 1), limit.Token); }
+            try { reading = await _reader.ReadAsync(assignment.Name, Local(assignment), limit.Token); }
             catch (Exception) when (!cancel.IsCancellationRequested) { } // unknown, and said so by the null
         }
         return new DatabaseFacts
         {
             State = state.Current,
+            Region = book.Current?.Region ?? "this region",
             HasData = home.HasData,
             StandbySignal = home.IsStandby,
             Running = running,
@@ -145,7 +170,16 @@ internal sealed partial class DatabaseKeeper(
         return time.GetElapsedTime(_movedAt);
     }
 
-    private async Task TakeAsync(DatabaseStep step, DatabaseAssignment assignment, CancellationToken cancel)
+    /// <summary>Kept while PostgreSQL lies in the same place, and so the connection too.</summary>
+    private PostgresSql Local(DatabaseAssignment assignment)
+    {
+        var place = $"{home.PermitFolder()} {assignment.DatabaseName}";
+        if (_sql?.Database != place)
+            _sql = (place, driver.Local(assignment.DatabaseName, 1));
+        return _sql.Value.Sql;
+    }
+
+    private async Task TakeAsync(DatabaseStep step, DatabaseFacts facts, DatabaseAssignment assignment, CancellationToken cancel)
     {
         if (step is not (DatabaseStep.Ask or DatabaseStep.Wait))
             StartAsk = null;
@@ -160,8 +194,10 @@ internal sealed partial class DatabaseKeeper(
                 break;
             case DatabaseStep.Initialise:
                 Activity = DatabaseState.Starting;
+                _detail = "initdb runs";
                 state.Change(s => s with { Initialising = true });
                 await driver.InitialiseAsync(cancel);
+                _detail = "the new database is furnished";
                 driver.Follow(null);
                 await driver.StartAsync(standby: false, cancel);
                 await driver.FurnishAsync(assignment, cancel);
@@ -190,7 +226,7 @@ internal sealed partial class DatabaseKeeper(
             case DatabaseStep.Rejoin:
                 if (state.Current.PrimaryEpoch is not null)
                     Activity = DatabaseState.Rejoining;
-                if (await rejoin.RejoinAsync(assignment, cancel))
+                if (await rejoin.RejoinAsync(assignment, facts.Reading?.Replayed, cancel))
                     await StartStandbyAsync(cancel);
                 _movedAt = time.GetTimestamp();
                 break;
@@ -205,6 +241,7 @@ internal sealed partial class DatabaseKeeper(
     private async Task StartPrimaryAsync(DatabaseAssignment assignment, CancellationToken cancel)
     {
         Activity = DatabaseState.Starting;
+        _detail = "PostgreSQL starts as the primary";
         await driver.StartAsync(standby: false, cancel);
         var marker = await driver.Local(assignment.DatabaseName).ScalarAsync<long>("select max(epoch) from buildrunner.epoch", cancel);
         if (marker != assignment.Epoch)
@@ -218,6 +255,7 @@ internal sealed partial class DatabaseKeeper(
     public async Task StartStandbyAsync(CancellationToken cancel)
     {
         Activity ??= DatabaseState.Starting;
+        _detail = "PostgreSQL starts as a standby";
         _startFailures++;
         await driver.StartAsync(standby: true, cancel);
         _startFailures = 0;
@@ -229,7 +267,11 @@ internal sealed partial class DatabaseKeeper(
     {
         // A primary that is away is no reason not to start: the slot is made as soon as it answers, and the stream begins then.
         try { await driver.MakeSlotAsync(assignment, cancel); }
-        catch (NpgsqlException error) { LogNoSlot(logger, assignment.Primary, error.Message); }
+        catch (NpgsqlException error)
+        {
+            if (_slots.Lets(ErrorClause.Of(error)))
+                LogNoSlot(logger, assignment.Primary, ErrorClause.Of(error));
+        }
         driver.Follow(assignment);
         state.Change(s => s with { Following = DatabasePlanner.Target(assignment), CutEpoch = null });
     }

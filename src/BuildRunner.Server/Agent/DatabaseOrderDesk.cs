@@ -1,3 +1,4 @@
+using System.ComponentModel;
 using System.Diagnostics;
 using BuildRunner.Client.Databases;
 using BuildRunner.Core.Databases;
@@ -13,13 +14,15 @@ namespace BuildRunner.Server.Agent;
 /// </summary>
 internal sealed partial class DatabaseOrderDesk(
     AgentOptions options, AgentStateFile state, PostgresHome home, PostgresDriver driver, GuardClient guard, DatabaseKeeper keeper, AssignmentBook book,
-    AddressWriter address, ILogger<DatabaseOrderDesk> logger)
+    AddressWriter address, SalvageKeeper salvage, ILogger<DatabaseOrderDesk> logger)
 {
     private static readonly TimeSpan PromoteMax = TimeSpan.FromSeconds(30);
 
     /// <summary>About one promotion in thirty misses its signal and would wait a whole retry interval: it is sent again.</summary>
     private static readonly TimeSpan PromoteAgain = TimeSpan.FromMilliseconds(40);
     private static readonly TimeSpan Look = TimeSpan.FromMilliseconds(4);
+    /// <summary>What the knowledge of the WAL's end may cost a failover.</summary>
+    private static readonly TimeSpan EndMax = TimeSpan.FromMilliseconds(100);
     private static readonly TimeSpan CutMax = TimeSpan.FromSeconds(10);
 
     public Task<FenceResult> FenceAsync(FenceOrder order, CancellationToken cancel) => keeper.ExclusiveAsync(DatabaseState.Fenced, async token =>
@@ -27,10 +30,11 @@ internal sealed partial class DatabaseOrderDesk(
         var answer = home.HasData ? await guard.FenceAsync(order.Epoch, order.Run, token) : FenceNothing(order);
         LogFenced(logger, order.Epoch, answer.Evidence);
         address.Write();
+        var end = await EndAsync(token);
         return new FenceResult(
             new FenceProof { Kind = FenceProofKind.Stopped, Epoch = answer.Fence!.Epoch, Region = options.Region, Evidence = answer.Fence.Evidence, At = answer.Fence.At },
-            answer.Effect, End: null);
-    }, cancel);
+            answer.Effect, end);
+    }, cancel, urgent: true);
 
     public Task<CutResult> CutAsync(CutOrder order, CancellationToken cancel) => keeper.ExclusiveAsync(DatabaseState.Standby, async token =>
     {
@@ -74,12 +78,21 @@ internal sealed partial class DatabaseOrderDesk(
     public Task<PromoteResult> PromoteAsync(PromoteOrder order, CancellationToken cancel) => keeper.ExclusiveAsync(DatabaseState.Promoting, async token =>
     {
         var started = Stopwatch.GetTimestamp();
+        Require(order.Epoch, "promote");
         if (await guard.StatusAsync(token) is not { Running: true })
         {
-            if (!home.HasData || !home.IsStandby)
-                throw new InvalidOperationException($"{options.Region} has no standby to promote.");
-            driver.Follow(null);
-            await keeper.StartStandbyAsync(token);
+            var current = state.Current;
+            if (home.HasData && !home.IsStandby && !current.Rebuilding && !current.Initialising && (current.Promoting == order.Epoch || current.PrimaryEpoch == order.Epoch))
+            {
+                await driver.StartAsync(standby: false, token); // it ended in or after this very promotion
+            }
+            else
+            {
+                if (!home.HasData || !home.IsStandby || current.Rebuilding)
+                    throw new InvalidOperationException($"{options.Region} has no standby to promote.");
+                driver.Follow(null);
+                await keeper.StartStandbyAsync(token);
+            }
         }
         var sql = driver.Local(Assignment.DatabaseName, 30);
         if (await sql.ScalarAsync<bool>("select pg_is_in_recovery()", token))
@@ -105,9 +118,10 @@ internal sealed partial class DatabaseOrderDesk(
     public Task<PromoteResult> RestartAsync(PromoteOrder order, CancellationToken cancel) => keeper.ExclusiveAsync(DatabaseState.Starting, async token =>
     {
         var started = Stopwatch.GetTimestamp();
+        Require(order.Epoch, "start");
         if (await guard.StatusAsync(token) is not { Running: true })
         {
-            if (!home.HasData || home.IsStandby || state.Current.PrimaryEpoch is null)
+            if (!home.HasData || home.IsStandby || state.Current.Rebuilding || state.Current.PrimaryEpoch is null)
                 throw new InvalidOperationException($"{options.Region} holds no fenced primary to start again.");
             await driver.StartAsync(standby: false, token);
         }
@@ -122,6 +136,32 @@ internal sealed partial class DatabaseOrderDesk(
         var (timeline, _) = await WhereAsync(sql, token);
         return new PromoteResult(timeline, before, effect, Stopwatch.GetElapsedTime(started).TotalMilliseconds);
     }, cancel);
+
+    /// <summary>
+    /// An order may have waited for another one: what was admitted when it came may stand no more. A fence at an epoch ends that epoch here
+    /// for good, whatever is ordered after it.
+    /// </summary>
+    private void Require(long epoch, string what)
+    {
+        if (keeper.Fence?.Epoch >= epoch)
+            throw new OrderRefusedException($"{options.Region} is fenced at epoch {keeper.Fence.Epoch} and does not {what} at epoch {epoch}.");
+        if (state.Current.SeenEpoch > epoch)
+            throw new OrderRefusedException($"{options.Region} has seen epoch {state.Current.SeenEpoch} and does not {what} at epoch {epoch}.");
+    }
+
+    /// <summary>Where the primary's WAL ends; null when that cannot be told at once, because a run waits for the fence.</summary>
+    private async Task<Lsn?> EndAsync(CancellationToken cancel)
+    {
+        if (!home.HasData || state.Current.PrimaryEpoch is null)
+            return null;
+        // Not cancelled when it is late: it only reads, and killing it would cost more than its end.
+        try { return await salvage.LastAsync(cancel).WaitAsync(EndMax, cancel); }
+        catch (Exception error) when (error is TimeoutException or IOException or Win32Exception)
+        {
+            LogNoEnd(logger, EndMax.TotalMilliseconds);
+            return null;
+        }
+    }
 
     private DatabaseAssignment Assignment => book.Current?.Database ?? throw new InvalidOperationException($"{options.Region} has no database assigned.");
 
@@ -182,9 +222,15 @@ internal sealed partial class DatabaseOrderDesk(
         return new GuardAnswer { Ok = true, Fence = fence, Evidence = fence.Evidence, Effect = true };
     }
 
+    [LoggerMessage(Level = LogLevel.Information, Message = "The end of the fenced primary's WAL was not found within {Milliseconds} ms; it is left unknown.")]
+    private static partial void LogNoEnd(ILogger logger, double milliseconds);
+
     [LoggerMessage(Level = LogLevel.Information, Message = "Fenced at epoch {Epoch}: {Evidence}.")]
     private static partial void LogFenced(ILogger logger, long epoch, string? evidence);
 
     [LoggerMessage(Level = LogLevel.Information, Message = "Promoted to epoch {Epoch}: timeline {Timeline} from {Fork}.")]
     private static partial void LogPromoted(ILogger logger, long epoch, int timeline, Lsn fork);
 }
+
+/// <summary>The order stands no more; it will not do so later either.</summary>
+internal sealed class OrderRefusedException(string message) : InvalidOperationException(message);

@@ -7,6 +7,9 @@ namespace BuildRunner.Server.Agent;
 internal sealed record DatabaseFacts
 {
     public required AgentState State { get; init; }
+
+    /// <summary>This host's region, for sentences.</summary>
+    public string Region { get; init; } = "this region";
     public required bool HasData { get; init; }
 
     /// <summary>standby.signal is there: PostgreSQL would start as a standby.</summary>
@@ -38,7 +41,7 @@ internal static class DatabasePlanner
     public static DatabaseStep Decide(DatabaseAssignment assignment, DatabaseFacts facts)
     {
         if (assignment.Epoch < facts.State.SeenEpoch)
-            return Wait($"the assignment is of epoch {assignment.Epoch}, and epoch {facts.State.SeenEpoch} was seen");
+            return Wait($"epoch {facts.State.SeenEpoch} has begun, and the server has not said yet what {facts.Region} does in it");
         if (facts.Running && facts.Reading is null)
             return Wait("PostgreSQL runs and does not answer");
         var hasData = facts.HasData && !facts.State.Initialising && !facts.State.Rebuilding;
@@ -98,7 +101,7 @@ internal static class DatabasePlanner
             if (facts.State.Following != Target(assignment))
                 return new DatabaseStep.Follow { Reason = $"follows {primary} from now on" };
             if (facts.Stuck > StuckMax)
-                return new DatabaseStep.Rejoin { Reason = $"does not come nearer to {primary}" };
+                return new DatabaseStep.Rejoin { Reason = $"the stream from {primary} has not begun for {StuckMax.TotalSeconds:F0} s" };
             return Wait(facts.Reading is { Streaming: true } && facts.Reading.MarkerEpoch == assignment.Epoch ? $"streams from {primary}" : $"waits for the stream from {primary}");
         }
         if (facts.StandbySignal && facts.State.PrimaryEpoch is null)

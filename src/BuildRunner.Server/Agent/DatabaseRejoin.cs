@@ -8,72 +8,110 @@ namespace BuildRunner.Server.Agent;
 /// <summary>Makes a standby of data that was a primary's or that diverged. What was written past the fork is saved and counted first.</summary>
 internal sealed partial class DatabaseRejoin(
     AgentOptions options, AgentStateFile state, PostgresHome home, PostgresAccount account, PostgresDriver driver, PostgresTools tools,
-    SalvageKeeper salvage, ILogger<DatabaseRejoin> logger)
+    SalvageKeeper salvage, TimeProvider time, ILogger<DatabaseRejoin> logger)
 {
     /// <summary>How often a standby that has not diverged is set anew to follow before it is copied anew.</summary>
     private const int PatienceMax = 6;
+    private readonly Damper _away = new(time);
     private int _patience;
 
     /// <summary>What the primary says of itself.</summary>
-    private sealed record Source(int Timeline, string History, long? Marker, string? FormerMarkerRegion, bool SlotLost);
+    private sealed record Source(string System, int Timeline, string History, long? Marker, string? FormerMarkerRegion, bool WalGone);
+
+    /// <summary>What is being done now, for people; null: nothing.</summary>
+    public string? Doing { get; private set; }
 
     /// <summary>A fresh copy in place of what is here; not started.</summary>
     public async Task CopyAsync(DatabaseAssignment assignment, CancellationToken cancel)
     {
-        await driver.StopAsync(cancel);
-        await driver.CopyAsync(assignment, cancel);
-        driver.Follow(assignment);
-        driver.Configure(standby: true);
-        Settle(assignment);
+        try
+        {
+            if (Former is { } former && state.Current.Salvage?.Epoch != former)
+            {
+                var gone = new SalvageReading { Epoch = former, Folder = home.Salvage, Unreadable = "the data was gone before its WAL was read" };
+                state.Change(s => s with { Salvage = gone });
+                LogUnreadable(logger, former, gone.Unreadable);
+            }
+            await ReplaceAsync(assignment, cancel);
+        }
+        finally { Doing = null; }
     }
 
     /// <summary>True when a standby is ready to be started; false: nothing was changed, look again later.</summary>
-    public async Task<bool> RejoinAsync(DatabaseAssignment assignment, CancellationToken cancel)
+    public async Task<bool> RejoinAsync(DatabaseAssignment assignment, Lsn? replayed, CancellationToken cancel)
     {
-        var former = state.Current.PrimaryEpoch;
-        if (await AskAsync(assignment, former, cancel) is not { } source || source.Marker != assignment.Epoch)
+        try { return await DoRejoinAsync(assignment, replayed, cancel); }
+        finally { Doing = null; }
+    }
+
+    /// <summary>Epoch whose primary's data lies here, or may: a promotion that was cut short may have begun a timeline.</summary>
+    private long? Former => state.Current.PrimaryEpoch ?? state.Current.Promoting;
+
+    private async Task<bool> DoRejoinAsync(DatabaseAssignment assignment, Lsn? replayed, CancellationToken cancel)
+    {
+        var former = Former;
+        Doing = $"asks {assignment.Primary} how to rejoin";
+        if (await AskAsync(assignment, former, replayed, cancel) is not { } source || source.Marker != assignment.Epoch)
             return false; // the primary is not there yet: that is no proof of anything about us
+        _away.Reset();
+        if (source.System != home.SystemIdentifier())
+            throw new InvalidOperationException($"{assignment.Primary} holds another database (system {source.System}) than this host (system {home.SystemIdentifier()}): nothing here is replaced. When this copy is not wanted any more, move {home.Data} away");
 
         var timeline = home.Timeline();
         var fork = Fork(assignment, source, former, timeline);
         if (former is null && home.IsStandby && !await IsDivergedAsync(source, fork, timeline, cancel))
         {
-            if (!source.SlotLost && ++_patience < PatienceMax)
+            if (!source.WalGone && ++_patience < PatienceMax)
             {
                 await driver.MakeSlotAsync(assignment, cancel);
                 driver.Follow(assignment);
                 await driver.ReloadAsync(cancel);
                 return false;
             }
-            LogCopy(logger, source.SlotLost ? "the primary no longer has the WAL that is missing here" : "the stream does not begin though the primary answers");
-            await CopyAsync(assignment, cancel);
+            LogCopy(logger, source.WalGone ? "the primary no longer has the WAL that is missing here" : "the stream does not begin though the primary answers");
+            await ReplaceAsync(assignment, cancel);
             return true;
         }
 
         await driver.StopAsync(cancel);
-        var saved = fork is { } at ? await salvage.SalvageAsync(former ?? assignment.FormerEpoch ?? assignment.Epoch - 1, at, cancel) : null;
+        Doing = "saves and counts what was written past the fork";
+        var saved = former is not null || fork is not null ? await salvage.SalvageAsync(former ?? assignment.FormerEpoch ?? assignment.Epoch - 1, fork, cancel) : null;
         if (saved is not null)
         {
             state.Change(s => s with { Salvage = saved });
-            LogSalvaged(logger, saved.Commits, saved.Bytes, saved.Fork, saved.Folder);
+            if (saved.Unreadable is { } why)
+                LogUnreadable(logger, saved.Epoch, why);
+            else if (saved.Bytes > 0)
+                LogSalvaged(logger, saved.Commits ?? 0, saved.Bytes ?? 0, fork ?? default, saved.Folder);
         }
 
-        if (fork is null || source.Timeline == timeline || (former is not null && source.FormerMarkerRegion != options.Region))
+        if (fork is not { } at || source.Timeline == timeline || (former is not null && source.FormerMarkerRegion != options.Region))
         {
             // The number of a timeline does not name it, the marker does: a rewind would be fooled.
             LogCopy(logger, "the primary does not know the timeline here");
-            await CopyAsync(assignment, cancel);
+            await ReplaceAsync(assignment, cancel);
             return true;
         }
-        if (saved is null)
+        if (saved is { Bytes: 0 })
         {
-            LogFollows(logger, fork.Value);
+            LogFollows(logger, at);
+            await driver.MakeSlotAsync(assignment, cancel);
             Prepare(assignment);
             return true;
         }
-        if (!await RewindAsync(assignment, cancel))
-            await CopyAsync(assignment, cancel);
+        if (saved is not { Unreadable: null } || !await RewindAsync(assignment, cancel))
+            await ReplaceAsync(assignment, cancel);
         return true;
+    }
+
+    private async Task ReplaceAsync(DatabaseAssignment assignment, CancellationToken cancel)
+    {
+        Doing = $"copies {assignment.Primary}";
+        await driver.StopAsync(cancel);
+        await driver.CopyAsync(assignment, cancel);
+        driver.Follow(assignment);
+        driver.Configure(standby: true);
+        Settle(assignment);
     }
 
     private static Lsn? Fork(DatabaseAssignment assignment, Source source, long? former, int timeline) =>
@@ -85,8 +123,10 @@ internal sealed partial class DatabaseRejoin(
 
     private async Task<bool> RewindAsync(DatabaseAssignment assignment, CancellationToken cancel)
     {
+        Doing = "pg_rewind runs";
         driver.WritePasswordFile();
         var to = driver.Map(assignment);
+        await driver.WaitForGuardAsync(cancel);
         // Its own recovery is done by a PostgreSQL without connections, which needs the permit and no standby.signal.
         var permitFolder = driver.Configure(standby: false);
         var permit = Path.Combine(permitFolder, "permit.conf");
@@ -104,6 +144,7 @@ internal sealed partial class DatabaseRejoin(
             }
         }
         finally { File.Delete(permit); }
+        Doing = null;
         await driver.MakeSlotAsync(assignment, cancel);
         Prepare(assignment);
         return true;
@@ -133,30 +174,43 @@ internal sealed partial class DatabaseRejoin(
         });
     }
 
-    private async Task<Source?> AskAsync(DatabaseAssignment assignment, long? former, CancellationToken cancel)
+    private async Task<Source?> AskAsync(DatabaseAssignment assignment, long? former, Lsn? replayed, CancellationToken cancel)
     {
         try
         {
-            var sql = driver.Primary(assignment, "postgres");
-            if (await sql.ScalarAsync<bool>("select pg_is_in_recovery()", cancel))
+            // The right to read files was granted in the database postgres, the markers lie in the application's.
+            await using var open = await driver.Primary(assignment, "postgres").OpenAsync(cancel);
+            if (await AskAsync<bool>(open, "select pg_is_in_recovery()", cancel))
                 return null;
-            var timeline = int.Parse((await sql.ScalarAsync<string>("select pg_walfile_name(pg_current_wal_insert_lsn())", cancel) ?? "0").AsSpan(0, 8), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture);
-            var history = timeline == 1 ? "" : await sql.ScalarAsync<string>($"select convert_from(pg_read_binary_file('pg_wal/{TimelineHistory.FileName(timeline)}'), 'UTF8')", cancel) ?? "";
-            var lost = await sql.ScalarAsync<string>($"select wal_status from pg_replication_slots where slot_name = {PostgresSql.Quote(driver.Slot)}", cancel) == "lost";
-            var markers = driver.Primary(assignment, assignment.DatabaseName);
-            var marker = await markers.ScalarAsync<long?>("select max(epoch) from buildrunner.epoch", cancel);
-            var region = former is null ? null : await markers.ScalarAsync<string>(string.Create(CultureInfo.InvariantCulture, $"select region from buildrunner.epoch where epoch = {former}"), cancel);
-            return new(timeline, history, marker, region, lost);
+            var timeline = int.Parse((await AskAsync<string>(open, "select pg_walfile_name(pg_current_wal_insert_lsn())", cancel) ?? "0").AsSpan(0, 8), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture);
+            var history = timeline == 1 ? "" : await AskAsync<string>(open, $"select convert_from(pg_read_binary_file('pg_wal/{TimelineHistory.FileName(timeline)}'), 'UTF8')", cancel) ?? "";
+            // The slot keeps the WAL for us, unless it was lost, or made anew after the WAL had gone.
+            var gone = await AskAsync<string>(open, $"select wal_status from pg_replication_slots where slot_name = {PostgresSql.Quote(driver.Slot)}", cancel) == "lost"
+                || (replayed is { } at && !await AskAsync<bool>(open, $"select exists (select from pg_ls_dir('pg_wal', false, false) as f where right(f, 16) = '{WalEnd.FileName(0, (long)at.Bytes / WalEnd.SegmentBytes)[8..]}')", cancel));
+            await using var markers = await driver.Primary(assignment, assignment.DatabaseName).OpenAsync(cancel);
+            var marker = await AskAsync<long?>(markers, "select max(epoch) from buildrunner.epoch", cancel);
+            var region = former is null ? null : await AskAsync<string>(markers, string.Create(CultureInfo.InvariantCulture, $"select region from buildrunner.epoch where epoch = {former}"), cancel);
+            return new(await AskAsync<string>(open, "select system_identifier::text from pg_control_system()", cancel) ?? "", timeline, history, marker, region, gone);
         }
         catch (Exception error) when (error is NpgsqlException or TimeoutException)
         {
-            LogAway(logger, assignment.Primary, error.Message);
+            if (_away.Lets(ErrorClause.Of(error)))
+                LogAway(logger, assignment.Primary, ErrorClause.Of(error));
             return null;
         }
     }
 
+    private static async Task<T?> AskAsync<T>(NpgsqlConnection open, string sql, CancellationToken cancel)
+    {
+        await using var command = new NpgsqlCommand(sql, open);
+        return await command.ExecuteScalarAsync(cancel) is T value ? value : default;
+    }
+
     [LoggerMessage(Level = LogLevel.Information, Message = "Saved {Commits} commits ({Bytes} bytes of WAL) past the fork {Fork} to {Folder}.")]
     private static partial void LogSalvaged(ILogger logger, long commits, long bytes, Lsn fork, string folder);
+
+    [LoggerMessage(Level = LogLevel.Error, Message = "What epoch {Epoch} wrote past the fork cannot be counted, and the loss stays unknown: {Reason}.")]
+    private static partial void LogUnreadable(ILogger logger, long epoch, string reason);
 
     [LoggerMessage(Level = LogLevel.Information, Message = "Nothing was written past the fork {Fork}: it follows as it is.")]
     private static partial void LogFollows(ILogger logger, Lsn fork);

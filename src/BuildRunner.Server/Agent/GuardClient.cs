@@ -9,6 +9,7 @@ namespace BuildRunner.Server.Agent;
 internal sealed class GuardClient(AgentOptions options, PostgresHome home)
 {
     private static readonly TimeSpan AnswerMax = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan EndMax = TimeSpan.FromSeconds(1);
 
     /// <summary>What the guard says; null when there is none.</summary>
     public Task<GuardAnswer?> StatusAsync(CancellationToken cancel) => AskAsync(new GuardRequest { Do = "status" }, AnswerMax, cancel);
@@ -19,6 +20,20 @@ internal sealed class GuardClient(AgentOptions options, PostgresHome home)
         if (await AskAsync(new GuardRequest { Do = "stop", FastMs = (int)fast.TotalMilliseconds }, fast + TimeSpan.FromSeconds(8), cancel) is { Ok: false } refused)
             throw new InvalidOperationException($"PostgreSQL was not stopped: {refused.Error}");
     }
+
+    /// <summary>Waits for the end of a guard that was told to stop: it takes its folder away, and a permit written before that would go with it.</summary>
+    public async Task GoneAsync(CancellationToken cancel)
+    {
+        if (!_leaving)
+            return;
+        var started = Stopwatch.GetTimestamp();
+        using var pace = new PeriodicTimer(TimeSpan.FromMilliseconds(5));
+        while ((_guard is null ? home.HasData && Directory.Exists(home.PermitFolder()) : !_guard.HasExited) && Stopwatch.GetElapsedTime(started) < EndMax)
+            await pace.WaitForNextTickAsync(cancel);
+        _leaving = false;
+    }
+
+    private string Socket => Path.Combine(home.PermitFolder(), "guard.sock");
 
     /// <summary>Ends PostgreSQL for good at an epoch; without a guard the same program does it as a process of its own.</summary>
     public async Task<GuardAnswer> FenceAsync(long epoch, string run, CancellationToken cancel)
@@ -35,11 +50,14 @@ internal sealed class GuardClient(AgentOptions options, PostgresHome home)
         foreach (var argument in (ReadOnlySpan<string>)
             ["guard", "--data", home.Data, "--permit-dir", permitFolder, "--port", options.DatabasePort.ToString(CultureInfo.InvariantCulture), "--host", options.Host, "--log", home.Log, .. options.Binaries.Length > 0 ? ["--bin", options.Binaries] : Array.Empty<string>()])
             start.ArgumentList.Add(argument);
+        if (options.Lifeline is { } lifeline)
+            start.Environment["BR_LIFELINE"] = lifeline;
         _guard?.Dispose();
         _guard = Process.Start(start) ?? throw new InvalidOperationException($"{options.Executable} did not start.");
     }
 
     private Process? _guard;
+    private bool _leaving;
 
     /// <summary>True when the guard that this agent started has ended.</summary>
     public bool HasEnded => _guard is { HasExited: true };
@@ -57,14 +75,14 @@ internal sealed class GuardClient(AgentOptions options, PostgresHome home)
 
     private async Task<GuardAnswer?> AskAsync(GuardRequest request, TimeSpan timeout, CancellationToken cancel)
     {
-        if (!home.HasData)
-            return null;
-        var socketPath = Path.Combine(home.PermitFolder(), "guard.sock");
+        if (!home.HasData || home.SystemIdentifier() is null)
+            return null; // none, or initdb is making it
+        var socketPath = Socket;
         if (!File.Exists(socketPath))
             return null;
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
         limit.CancelAfter(timeout);
-        using var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        using var socket = new System.Net.Sockets.Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
         try { await socket.ConnectAsync(new UnixDomainSocketEndPoint(socketPath), limit.Token); }
         catch (SocketException) { return null; } // the file of a guard that was killed
         await using var stream = new NetworkStream(socket);
@@ -73,6 +91,7 @@ internal sealed class GuardClient(AgentOptions options, PostgresHome home)
         {
             await stream.WriteAsync(JsonSerializer.SerializeToUtf8Bytes(request, GuardJson.Default.GuardRequest), limit.Token);
             await stream.WriteAsync("\n"u8.ToArray(), limit.Token);
+            _leaving |= request.Do == "stop";
             return await reader.ReadLineAsync(limit.Token) is { } line ? JsonSerializer.Deserialize(line, GuardJson.Default.GuardAnswer) : null;
         }
         catch (IOException) { return null; } // it ended while being asked

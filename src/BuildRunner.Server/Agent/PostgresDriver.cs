@@ -87,8 +87,9 @@ internal sealed class PostgresDriver(AgentOptions options, PostgresHome home, Po
     /// <summary>Starts PostgreSQL under a guard and returns when it accepts connections. The caller holds the right to: the permit is written here.</summary>
     public async Task StartAsync(bool standby, CancellationToken cancel)
     {
+        await guard.GoneAsync(cancel);
         var permitFolder = Configure(standby);
-        RemoveStalePid();
+        RemoveStale(permitFolder);
         account.Write(Path.Combine(permitFolder, "permit.conf"), "# While this file is here, PostgreSQL may run. It lies in memory, and the guard deletes it.\n");
         guard.Start(permitFolder);
         await WaitUntilUpAsync(cancel);
@@ -116,10 +117,13 @@ internal sealed class PostgresDriver(AgentOptions options, PostgresHome home, Po
 
     public Task StopAsync(CancellationToken cancel) => guard.StopAsync(FastMax, cancel);
 
+    /// <summary>Until a guard that was told to stop has taken its folder away.</summary>
+    public Task WaitForGuardAsync(CancellationToken cancel) => guard.GoneAsync(cancel);
+
     /// <summary>Writes all configuration; a standby's signal is set or taken away.</summary>
     public string Configure(bool standby)
     {
-        var permitFolder = home.PermitFolder();
+        var permitFolder = home.MakePermitFolder();
         account.Write(Path.Combine(home.Data, "postgresql.conf"), PostgresConfig.Main(options, permitFolder));
         account.Write(Path.Combine(home.Data, "pg_hba.conf"), PostgresConfig.HostBased);
         account.Write(Path.Combine(home.Data, "pg_ident.conf"), PostgresConfig.Identities(Environment.UserName));
@@ -147,22 +151,28 @@ internal sealed class PostgresDriver(AgentOptions options, PostgresHome home, Po
     public void WritePasswordFile() =>
         account.Write(home.PasswordFile, $"*:*:*:br_replication:{Secret("replication").Replace("\\", "\\\\", StringComparison.Ordinal).Replace(":", "\\:", StringComparison.Ordinal)}\n");
 
-    /// <summary>A pid file of a killed server may name a number that another process has by now; it goes when no PostgreSQL of this data bears it.</summary>
-    private void RemoveStalePid()
+    /// <summary>
+    /// What a killed server left: its pid file, and the lock beside its socket. Each may name a number that another process has by now, or that a
+    /// zombie still has; they go when no PostgreSQL of this data bears it.
+    /// </summary>
+    private void RemoveStale(string permitFolder)
     {
         var path = Path.Combine(home.Data, "postmaster.pid");
-        if (!File.Exists(path))
-            return;
-        var ours = File.ReadAllText(path);
-        var pid = ours.Split('\n')[0].Trim();
-        try
+        if (File.Exists(path))
         {
-            // The process's own working directory: the same file there means that it is this data's postmaster.
-            if (File.ReadAllText($"/proc/{pid}/cwd/postmaster.pid") == ours)
-                return;
+            var ours = File.ReadAllText(path);
+            var pid = ours.Split('\n')[0].Trim();
+            try
+            {
+                // The process's own working directory: the same file there means that it is this data's postmaster.
+                if (File.ReadAllText($"/proc/{pid}/cwd/postmaster.pid") == ours)
+                    return;
+            }
+            catch (Exception error) when (error is IOException or UnauthorizedAccessException) { } // no such process, or another's
+            File.Delete(path);
         }
-        catch (IOException) { } // no such process, or another's
-        File.Delete(path);
+        foreach (var socket in Directory.EnumerateFiles(permitFolder, ".s.PGSQL.*"))
+            File.Delete(socket);
     }
 
     private static void Clear(string folder)

@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Security.Cryptography;
 using System.Text;
+using BuildRunner.Core.Databases;
 
 namespace BuildRunner.Server.Agent;
 
@@ -8,7 +9,7 @@ namespace BuildRunner.Server.Agent;
 /// Where a database lies on this host: `DIR/postgres/` with `data/`, `salvage/` and `fence.json`. When PostgreSQL's user cannot enter DIR
 /// (a clone under root's home), `DIR/postgres` is a link to a folder under /var/tmp.
 /// </summary>
-internal sealed class PostgresHome(AgentOptions options, PostgresAccount account, PostgresTools tools)
+internal sealed class PostgresHome(AgentOptions options, PostgresAccount account, PostgresTools tools, Leftovers leftovers)
 {
     private readonly string _link = Path.Combine(Path.GetFullPath(options.DataFolder), "postgres");
     private string? _folder;
@@ -32,11 +33,18 @@ internal sealed class PostgresHome(AgentOptions options, PostgresAccount account
         if (_folder is not null)
             return;
         Directory.CreateDirectory(options.DataFolder);
+        var folder = await FindAsync(cancel);
+        var data = Path.Combine(folder, "data");
+        leftovers.Sweep(new DirectoryInfo(folder) is { LinkTarget: { } target } ? Path.Combine(target, "data") : data, SystemIdentifier(data) is { } system ? PermitFolder(system) : null);
+        _folder = folder;
+    }
+
+    private async Task<string> FindAsync(CancellationToken cancel)
+    {
         if (new DirectoryInfo(_link) is { LinkTarget: { } target })
         {
             account.MakeFolder(target);
-            _folder = target;
-            return;
+            return target;
         }
         // Asked at every start: a start that was killed in here leaves a folder that nobody has entered yet.
         account.MakeFolder(_link);
@@ -46,35 +54,51 @@ internal sealed class PostgresHome(AgentOptions options, PostgresAccount account
             if (Directory.EnumerateFileSystemEntries(_link).Any())
                 throw new IOException($"{_link} holds a database, and the user postgres cannot enter it ({entered.Talk.Trim()}). Open the folders above it to that user, or move it where it can enter.");
             Directory.Delete(_link);
-            MakeElsewhere();
+            return MakeElsewhere();
         }
-        _folder ??= _link;
+        return _link;
     }
 
-    private void MakeElsewhere()
+    private string MakeElsewhere()
     {
         var hash = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(_link)))[..12];
-        var place = $"/var/tmp/buildrunner-{hash}";
+        var place = Path.Combine(options.ElsewhereRoot, Leftovers.ElsewherePrefix + hash);
         // What lies there belonged to this very path, whose link is gone: the folder was deleted and begins anew.
         if (Directory.Exists(place))
         {
-            if (!File.Exists($"{place}/owner") || File.ReadAllText($"{place}/owner") != _link)
+            if (!File.Exists($"{place}/{Leftovers.Owner}") || File.ReadAllText($"{place}/{Leftovers.Owner}") != _link)
                 throw new IOException($"{place} is in the way: it is not ours. Move it away, or choose a data folder that the user postgres can enter.");
             Directory.Delete(place, recursive: true);
         }
         account.MakeFolder(place);
-        account.Write($"{place}/owner", _link);
+        account.Write($"{place}/{Leftovers.Owner}", _link);
         File.CreateSymbolicLink(_link, place);
-        _folder = place;
+        return place;
     }
 
-    /// <summary>The cluster's own number, from its control file.</summary>
-    public string SystemIdentifier()
+    /// <summary>The cluster's own number, from its control file; null while there is none: initdb has not come that far.</summary>
+    public string? SystemIdentifier() => SystemIdentifier(Data);
+
+    private static string? SystemIdentifier(string data)
     {
         Span<byte> start = stackalloc byte[8];
-        using var control = File.OpenRead(Path.Combine(Data, "global", "pg_control"));
-        control.ReadExactly(start);
+        try
+        {
+            using var control = File.OpenRead(Path.Combine(data, "global", "pg_control"));
+            control.ReadExactly(start);
+        }
+        catch (Exception error) when (error is FileNotFoundException or DirectoryNotFoundException or EndOfStreamException) { return null; }
         return BinaryPrimitives.ReadUInt64LittleEndian(start).ToString(CultureInfo.InvariantCulture);
+    }
+
+    /// <summary>Timeline and position of the latest checkpoint, from the control file; null: there is none.</summary>
+    public (int Timeline, Lsn At)? Checkpoint()
+    {
+        Span<byte> control = stackalloc byte[52];
+        using var file = File.OpenRead(Path.Combine(Data, "global", "pg_control"));
+        return file.ReadAtLeast(control, control.Length, throwOnEndOfStream: false) < control.Length
+            ? null
+            : (BinaryPrimitives.ReadInt32LittleEndian(control[48..]), new(BinaryPrimitives.ReadUInt64LittleEndian(control[32..])));
     }
 
     /// <summary>Highest timeline that the WAL here belongs to; the control file lags behind a promotion.</summary>
@@ -90,8 +114,13 @@ internal sealed class PostgresHome(AgentOptions options, PostgresAccount account
         return highest;
     }
 
-    /// <summary>Folder of the permit and the sockets: in memory, owned by PostgreSQL's user.</summary>
-    public string PermitFolder()
+    /// <summary>Folder of the permit and the sockets; it is there only while something runs or is about to.</summary>
+    public string PermitFolder() => PermitFolder(SystemIdentifier() ?? throw new InvalidOperationException("There is no PostgreSQL data here yet."));
+
+    private string PermitFolder(string system) => Path.Combine(options.PermitRoot, system, options.Region);
+
+    /// <summary>Makes that folder: in memory, owned by PostgreSQL's user.</summary>
+    public string MakePermitFolder()
     {
         var root = options.PermitRoot;
         if (!Directory.Exists(root))
@@ -101,12 +130,13 @@ internal sealed class PostgresHome(AgentOptions options, PostgresAccount account
         }
         if (!AgentNative.IsTmpfs(root))
             throw new IOException($"{root} is not in memory (tmpfs): a permit there would survive a restart of the machine.");
-        var system = Path.Combine(root, SystemIdentifier());
+        var folder = PermitFolder();
+        var system = Path.GetDirectoryName(folder)!;
         Directory.CreateDirectory(system);
         File.SetUnixFileMode(system, (UnixFileMode)0b111_101_101);
         account.Give(system);
-        var folder = Path.Combine(system, options.Region);
         account.MakeFolder(folder);
+        account.Write(Path.Combine(folder, Leftovers.Owner), Data);
         return folder;
     }
 }

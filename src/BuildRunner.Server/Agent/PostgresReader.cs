@@ -4,8 +4,12 @@ using Npgsql;
 namespace BuildRunner.Server.Agent;
 
 /// <summary>Reads a PostgreSQL's role, positions and lag in one statement, on one connection that it keeps and opens again when it broke.</summary>
-internal sealed class PostgresReader : IAsyncDisposable
+internal sealed class PostgresReader(TimeProvider time) : IAsyncDisposable
 {
+    /// <summary>How often, and how far apart, a standby is looked at that was never seen to hold everything: a moment's backlog at a start is no lag.</summary>
+    private const int FirstLooks = 8;
+    private static readonly TimeSpan FirstLookPace = TimeSpan.FromMilliseconds(25);
+
     private const string Sql = """
         select r.recovering,
                case when r.recovering then null else pg_current_wal_insert_lsn()::text end,
@@ -23,6 +27,7 @@ internal sealed class PostgresReader : IAsyncDisposable
     private const string ReplicasSql = "select application_name, state, sent_lsn::text, replay_lsn::text, extract(epoch from replay_lag)::float8 from pg_stat_replication where application_name not like 'pg_%'";
     private const string MarkerSql = "select epoch, run from buildrunner.epoch order by epoch desc limit 1";
 
+    private readonly ReplicaLag _lag = new(time);
     private NpgsqlConnection? _connection;
     private PostgresSql? _sql;
     private int _lastTimeline;
@@ -39,6 +44,8 @@ internal sealed class PostgresReader : IAsyncDisposable
                 _sql = sql;
             }
             var reading = await ReadPositionsAsync(database, _connection, cancel);
+            if (reading.Streaming && !_lag.HasHeld)
+                reading = await LookAgainAsync(database, _connection, reading, cancel);
             reading = reading.State == DatabaseState.Primary ? reading with { Replicas = await ReadReplicasAsync(_connection, cancel) } : reading;
             var (epoch, run) = await ReadMarkerAsync(_connection, cancel);
             return reading with { MarkerEpoch = epoch, MarkerRun = run };
@@ -52,6 +59,17 @@ internal sealed class PostgresReader : IAsyncDisposable
 
     public async ValueTask DisposeAsync() => await DropAsync();
 
+    private async Task<DatabaseReading> LookAgainAsync(string database, NpgsqlConnection connection, DatabaseReading reading, CancellationToken cancel)
+    {
+        using var pace = new PeriodicTimer(FirstLookPace);
+        for (var look = 1; look < FirstLooks && !_lag.HasHeld && reading.Streaming; look++)
+        {
+            await pace.WaitForNextTickAsync(cancel);
+            reading = await ReadPositionsAsync(database, connection, cancel);
+        }
+        return reading;
+    }
+
     private async Task<DatabaseReading> ReadPositionsAsync(string database, NpgsqlConnection connection, CancellationToken cancel)
     {
         await using var command = new NpgsqlCommand(Sql, connection);
@@ -62,7 +80,9 @@ internal sealed class PostgresReader : IAsyncDisposable
         var received = Position(row, 4);
         var replayed = Position(row, 5);
         var streaming = recovering && !row.IsDBNull(6) && row.GetString(6) == "streaming";
-        var known = Position(row, 8);
+        var told = Position(row, 8);
+        if (!recovering)
+            _lag.Forget();
         // Without a receiver the control file is all there is, and it lags behind a change of timeline.
         _lastTimeline = !recovering ? int.Parse(row.GetString(3).AsSpan(0, 8), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture)
             : !row.IsDBNull(7) ? row.GetInt32(7)
@@ -80,8 +100,8 @@ internal sealed class PostgresReader : IAsyncDisposable
             Received = received,
             Replayed = replayed,
             Streaming = streaming,
-            LagBytes = streaming && known is { } end && replayed is { } at ? Math.Max(0, end - at) : null,
-            LagSeconds = !streaming ? null : replayed >= known && replayed >= received ? 0 : row.IsDBNull(9) ? null : Math.Max(0, row.GetDouble(9)),
+            LagBytes = streaming && replayed is { } at ? Math.Max(0, Lsn.Max(told ?? default, received ?? default) - at) : null,
+            LagSeconds = recovering ? _lag.Seconds(streaming, replayed, received, told, row.IsDBNull(9) ? null : row.GetDouble(9)) : null,
             DataChecksums = row.GetBoolean(11),
             WalLogHints = row.GetBoolean(12),
         };

@@ -7,47 +7,91 @@ namespace BuildRunner.Server.Agent;
 /// <summary>Copies and counts the WAL that lies past a fork, before anything is done to the data that holds it.</summary>
 internal sealed class SalvageKeeper(PostgresHome home, PostgresTools tools)
 {
-    private const long SegmentBytes = 16 * 1024 * 1024;
+    private const long SegmentBytes = WalEnd.SegmentBytes;
 
     /// <summary>Segments before the fork's own that are read for the time of the last kept commit.</summary>
     private const int SegmentsBack = 4;
 
-    /// <summary>Reads the WAL past the fork; null when there is no record. A salvage made before is answered as it stands.</summary>
-    public async Task<SalvageReading?> SalvageAsync(long epoch, Lsn fork, CancellationToken cancel)
+    /// <summary>
+    /// Reads the WAL past the fork. Nothing past it is a reading too, with zero commits; WAL that cannot be read to its end gives a reading
+    /// that says why, and no count. A salvage made before is answered as it stands.
+    /// </summary>
+    public async Task<SalvageReading> SalvageAsync(long epoch, Lsn? fork, CancellationToken cancel)
     {
         var folder = Path.Combine(home.Salvage, epoch.ToString(CultureInfo.InvariantCulture));
         var file = Path.Combine(folder, "salvage.json");
-        if (File.Exists(file))
-            return JsonSerializer.Deserialize(await File.ReadAllBytesAsync(file, cancel), AgentJson.Default.SalvageReading);
+        if (File.Exists(file) && JsonSerializer.Deserialize(await File.ReadAllBytesAsync(file, cancel), AgentJson.Default.SalvageReading) is { } before && (before.Fork == fork || fork is null))
+            return before;
 
         var timeline = home.Timeline();
-        var lost = await DumpAsync(timeline, fork, null, cancel);
-        if (lost.End is not { } end || end <= fork)
-            return null;
+        var salvage = new SalvageReading { Epoch = epoch, Fork = fork, Folder = folder };
+        if (fork is not { } from)
+        {
+            salvage = salvage with { Unreadable = $"where the new primary left timeline {timeline} is not known" };
+        }
+        else
+        {
+            var (lost, end, problem) = await ReadAsync(timeline, from, cancel);
+            salvage = problem is not null
+                ? salvage with { Unreadable = problem }
+                : salvage with
+                {
+                    End = end,
+                    Commits = lost.Commits,
+                    LastKept = lost.Commits > 0 ? await LastCommitBeforeAsync(timeline, from, cancel) : null,
+                    LastLost = lost.LastCommit,
+                    Transactions = lost.Transactions,
+                };
+        }
 
         Directory.CreateDirectory(folder);
-        foreach (var name in Segments(timeline, fork, end))
-            CopyDurably(Path.Combine(home.Data, "pg_wal", name), Path.Combine(folder, name));
-        foreach (var history in Directory.EnumerateFiles(Path.Combine(home.Data, "pg_wal"), "*.history"))
-            CopyDurably(history, Path.Combine(folder, Path.GetFileName(history)));
-
-        var salvage = new SalvageReading
+        if (salvage.Bytes is not 0)
         {
-            Epoch = epoch,
-            Fork = fork,
-            End = end,
-            Commits = lost.Commits,
-            LastKept = await LastCommitBeforeAsync(timeline, fork, cancel),
-            LastLost = lost.LastCommit,
-            Transactions = lost.Transactions,
-            Folder = folder,
-        };
+            foreach (var path in Segments(timeline, fork ?? default))
+                CopyDurably(path, Path.Combine(folder, Path.GetFileName(path)));
+            foreach (var history in Directory.EnumerateFiles(Path.Combine(home.Data, "pg_wal"), "*.history"))
+                CopyDurably(history, Path.Combine(folder, Path.GetFileName(history)));
+        }
         AtomicFile.Write(file, JsonSerializer.SerializeToUtf8Bytes(salvage, AgentJson.Default.SalvageReading));
         return salvage;
     }
 
     /// <summary>Position after the last record at or past a position; null when there is none.</summary>
-    public async Task<Lsn?> EndAsync(Lsn from, CancellationToken cancel) => (await DumpAsync(home.Timeline(), from, null, cancel)).End;
+    public async Task<Lsn?> EndAsync(Lsn from, CancellationToken cancel) => (await DumpAsync(home.Timeline(), from, null, cancel)).Dump.End;
+
+    /// <summary>Where the WAL here ends: the last record of the last page that was written; null: not to be told.</summary>
+    public async Task<Lsn?> LastAsync(CancellationToken cancel)
+    {
+        var timeline = home.Timeline();
+        if (WalEnd.LastPage(Path.Combine(home.Data, "pg_wal"), timeline) is not { } page)
+            return null;
+        // A record may have begun on the page before.
+        var from = (long)page.Bytes % SegmentBytes == 0 ? page : new Lsn(page.Bytes - WalEnd.PageBytes);
+        return (await DumpAsync(timeline, from, null, cancel)).Dump.End;
+    }
+
+    /// <summary>From the fork to the natural end, or why that cannot be done.</summary>
+    private async Task<(WalDump Dump, Lsn End, string? Problem)> ReadAsync(int timeline, Lsn fork, CancellationToken cancel)
+    {
+        var wal = Path.Combine(home.Data, "pg_wal");
+        if (!Directory.Exists(wal))
+            return (new(), fork, "there is no WAL here any more");
+        // At a segment's first byte the segment itself is there only when something was written past the fork.
+        var segment = (long)fork.Bytes / SegmentBytes;
+        var atStart = (long)fork.Bytes % SegmentBytes == 0;
+        if (!File.Exists(SegmentFile(timeline, segment)) && !(atStart && segment > 0 && File.Exists(SegmentFile(timeline, segment - 1))))
+            return (new(), fork, $"the WAL segment {Path.GetFileName(SegmentFile(timeline, segment))} is missing");
+
+        var (dump, result) = await DumpAsync(timeline, fork, null, cancel);
+        var end = dump.End ?? fork;
+        if (result.Code > 1 || (result.Code == 1 && !result.Talk.Contains("pg_waldump: ", StringComparison.Ordinal)))
+            return (dump, end, $"pg_waldump did not run: {result.Talk}");
+        if (home.Checkpoint() is { } known && known.Timeline == timeline && known.At > end)
+            return (dump, end, $"the WAL that is left ends at {end}, before the last checkpoint at {known.At}: some of it is missing");
+        return WalEnd.Beyond(wal, timeline, end) is { } page
+            ? (dump, end, $"the WAL is damaged or has a gap at {end}: there is more behind it, at {page}")
+            : (dump, end, null);
+    }
 
     private async Task<DateTimeOffset?> LastCommitBeforeAsync(int timeline, Lsn fork, CancellationToken cancel)
     {
@@ -57,33 +101,28 @@ internal sealed class SalvageKeeper(PostgresHome home, PostgresTools tools)
             var start = (segment - back) * SegmentBytes;
             if (back > 0 && !File.Exists(SegmentFile(timeline, segment - back)))
                 return null;
-            if ((await DumpAsync(timeline, new((ulong)start), fork, cancel)).LastCommit is { } time)
+            if ((await DumpAsync(timeline, new((ulong)start), fork, cancel)).Dump.LastCommit is { } time)
                 return time;
         }
         return null;
     }
 
-    private async Task<WalDump> DumpAsync(int timeline, Lsn from, Lsn? to, CancellationToken cancel)
+    private async Task<(WalDump Dump, ToolResult Result)> DumpAsync(int timeline, Lsn from, Lsn? to, CancellationToken cancel)
     {
         var dump = new WalDump();
         string[] range = to is { } end ? ["-s", from.ToString(), "-e", end.ToString()] : ["-s", from.ToString()];
         // It ends with an error where the WAL ends: that is what is being looked for.
-        await tools.RunAsync("pg_waldump", ["-p", Path.Combine(home.Data, "pg_wal"), "-t", timeline.ToString(CultureInfo.InvariantCulture), .. range], home.Folder, cancel, dump.Add);
-        return dump;
+        var result = await tools.RunAsync("pg_waldump", ["-p", Path.Combine(home.Data, "pg_wal"), "-t", timeline.ToString(CultureInfo.InvariantCulture), .. range], home.Folder, cancel, dump.Add);
+        return (dump, result);
     }
 
-    private IEnumerable<string> Segments(int timeline, Lsn from, Lsn to)
+    private IEnumerable<string> Segments(int timeline, Lsn from)
     {
-        for (var segment = (long)from.Bytes / SegmentBytes; segment <= ((long)to.Bytes - 1) / SegmentBytes; segment++)
-        {
-            var path = SegmentFile(timeline, segment);
-            if (File.Exists(path))
-                yield return Path.GetFileName(path);
-        }
+        var wal = Path.Combine(home.Data, "pg_wal");
+        return Directory.Exists(wal) ? WalEnd.Segments(wal, timeline).Where(s => s.Segment >= (long)from.Bytes / SegmentBytes && WalEnd.IsWritten(s.Path, s.Segment)).Select(s => s.Path) : [];
     }
 
-    private string SegmentFile(int timeline, long segment) =>
-        Path.Combine(home.Data, "pg_wal", string.Create(CultureInfo.InvariantCulture, $"{timeline:X8}{segment / 256:X8}{segment % 256:X8}"));
+    private string SegmentFile(int timeline, long segment) => Path.Combine(home.Data, "pg_wal", WalEnd.FileName(timeline, segment));
 
     private static void CopyDurably(string from, string to)
     {

@@ -6,10 +6,10 @@ namespace BuildRunner.Server.Agent;
 internal sealed class WalDump
 {
     public const int TransactionsMax = 10_000;
-    private const int PageBytes = 8192;
+    private const int PageBytes = WalEnd.PageBytes;
     private const int PageHeader = 24;
     private const int SegmentHeader = 40;
-    private const long SegmentBytes = 16 * 1024 * 1024;
+    private const long SegmentBytes = WalEnd.SegmentBytes;
     private readonly List<uint> _transactions = [];
 
     /// <summary>Position after the last record; null: there was none.</summary>
@@ -27,6 +27,9 @@ internal sealed class WalDump
         Records++;
         if (Between(line, "len (rec/tot):", ",") is { } lengths && lengths.Split('/') is [_, var total] && long.TryParse(total.Trim(), CultureInfo.InvariantCulture, out var length))
             End = Advance(lsn, length);
+        // The rest of its segment is left empty.
+        if (line.Contains("desc: SWITCH", StringComparison.Ordinal) && line.StartsWith("rmgr: XLOG", StringComparison.Ordinal) && End is { } end)
+            End = new((end.Bytes + (ulong)SegmentBytes - 1) / (ulong)SegmentBytes * (ulong)SegmentBytes);
         if (!line.StartsWith("rmgr: Transaction", StringComparison.Ordinal) || line.IndexOf("desc: COMMIT", StringComparison.Ordinal) is not (> 0 and var commit))
             return;
         Commits++;

@@ -30,6 +30,7 @@ internal sealed partial class AssignmentLoop : ReconcileLoop
     private readonly IDisposable[] _watches;
     private long _token;
     private long _count;
+    private bool _behind;
 
     public AssignmentLoop(IStore store, Epochs epochs, IPolicySource policy, INodeLinks links, INodeReports reports, LeaderLease lease, TimeProvider time, ILogger<AssignmentLoop> logger)
         : base(TimeSpan.FromMilliseconds(500), time, logger)
@@ -52,11 +53,16 @@ internal sealed partial class AssignmentLoop : ReconcileLoop
 
         // The asks are read before the record: what is confirmed was open after it was asked for.
         var asks = policy.Regions.ToDictionary(r => r.Code, r => _reports.Agent(r.Code)?.StartAsk);
+        var told = policy.Regions.Select(r => _reports.Agent(r.Code)?.Database).Where(d => d?.Database == database.Name).Select(d => Math.Max(d?.SeenEpoch ?? 0, d?.MarkerEpoch ?? 0)).DefaultIfEmpty().Max();
         var record = await _epochs.GetAsync(database.Name, cancel) ?? await BeginAsync(policy, database, fence, cancel);
+        var behind = record is not null && told > record.Epoch;
+        if (behind && !_behind)
+            LogBehind(_logger, told, database.Name, record!.Epoch);
+        _behind = behind;
         var initialised = record is not null && await IsInitialisedAsync(policy, database, fence, cancel);
         foreach (var region in policy.Regions)
         {
-            var assignment = AssignmentPlanner.Plan(policy, region.Code, database, record, initialised, asks[region.Code], fence.Token);
+            var assignment = AssignmentPlanner.Plan(policy, region.Code, database, record, initialised, asks[region.Code], fence.Token, behind);
             var text = JsonSerializer.Serialize(assignment, WireJson.Default.Assignment);
             if (_published.TryGetValue(region.Code, out var before) && before == text)
                 continue;
@@ -90,7 +96,7 @@ internal sealed partial class AssignmentLoop : ReconcileLoop
     }
 
     private async Task<EpochRecord?> BeginAsync(PolicyDocument policy, DatabaseDefinition database, Fence fence, CancellationToken cancel) =>
-        AssignmentPlanner.First(policy, database, _time.GetUtcNow()) is { } first ? await _epochs.CreateAsync(first, fence, cancel) : null;
+        AssignmentPlanner.First(policy, database, _time.GetUtcNow()) is { } first ? await _epochs.CreateAsync(first with { Lineage = Guid.NewGuid().ToString("N") }, fence, cancel) : null;
 
     /// <summary>Remembered for good once any agent has seen a marker: from then on nobody runs initdb for this database again.</summary>
     private async Task<bool> IsInitialisedAsync(PolicyDocument policy, DatabaseDefinition database, Fence fence, CancellationToken cancel)
@@ -103,6 +109,9 @@ internal sealed partial class AssignmentLoop : ReconcileLoop
         await _store.PutAsync(key, "true"u8.ToArray(), expected: null, fence, cancel);
         return true;
     }
+
+    [LoggerMessage(Level = LogLevel.Error, Message = "An agent has seen epoch {Seen} of {Database}, and this server's store knows only epoch {Epoch}: the store was lost or is an old copy. Nobody is started or made a primary until it is given back.")]
+    private static partial void LogBehind(ILogger logger, long seen, string database, long epoch);
 
     [LoggerMessage(Level = LogLevel.Information, Message = "Assignment of {Region}, version {Version}: {Duty} of epoch {Epoch}.")]
     private static partial void LogPublished(ILogger logger, string region, long version, DatabaseDuty? duty, long? epoch);

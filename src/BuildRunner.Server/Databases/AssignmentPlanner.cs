@@ -7,8 +7,8 @@ namespace BuildRunner.Server.Databases;
 /// <summary>What a region's agent is to do, from the policy, the epoch record and what the agent asks.</summary>
 internal static class AssignmentPlanner
 {
-    /// <summary>The assignment without its version.</summary>
-    public static Assignment Plan(PolicyDocument policy, string region, DatabaseDefinition database, EpochRecord? record, bool initialised, string? startAsk, long fencingToken)
+    /// <summary>The assignment without its version. A server that is behind (an agent has seen a higher epoch than its store) lets everybody keep what they have.</summary>
+    public static Assignment Plan(PolicyDocument policy, string region, DatabaseDefinition database, EpochRecord? record, bool initialised, string? startAsk, long fencingToken, bool behind = false)
     {
         var definition = policy.Regions.First(r => r.Code == region);
         return new Assignment
@@ -16,7 +16,7 @@ internal static class AssignmentPlanner
             Version = 0,
             Region = region,
             FencingToken = fencingToken,
-            Database = definition.DatabaseHost is null || record is null ? null : Database(policy, region, database, record, initialised, startAsk),
+            Database = definition.DatabaseHost is null || record is null ? null : Database(policy, region, database, record, initialised, startAsk, behind),
             Services = [.. policy.Services.Where(s => s.Command.Count > 0 && RunsIn(s, definition)).Select(Service)],
         };
     }
@@ -30,10 +30,10 @@ internal static class AssignmentPlanner
             : null;
     }
 
-    private static DatabaseAssignment Database(PolicyDocument policy, string region, DatabaseDefinition database, EpochRecord record, bool initialised, string? startAsk)
+    private static DatabaseAssignment Database(PolicyDocument policy, string region, DatabaseDefinition database, EpochRecord record, bool initialised, string? startAsk, bool behind)
     {
         var isPrimary = record.Primary == region;
-        var open = record.State == EpochState.Open;
+        var open = record.State == EpochState.Open && !behind;
         // While the epoch moves there is no primary that anyone may follow or write to.
         var primary = record.State == EpochState.Moving ? null : policy.Regions.FirstOrDefault(r => r.Code == record.Primary);
         return new DatabaseAssignment
@@ -42,6 +42,7 @@ internal static class AssignmentPlanner
             DatabaseName = database.DatabaseName,
             User = database.User,
             Epoch = record.Epoch,
+            Lineage = record.Lineage,
             State = record.State,
             Duty = !open ? DatabaseDuty.Keep : isPrimary ? DatabaseDuty.Primary : DatabaseDuty.Standby,
             Primary = primary?.Code,

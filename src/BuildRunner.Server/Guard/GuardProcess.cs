@@ -15,6 +15,8 @@ public static class GuardProcess
     private const long LogBytesMax = 16 * 1024 * 1024;
     private const int ConnectionsMax = 16;
     private static readonly TimeSpan LockMax = TimeSpan.FromSeconds(3);
+    private static readonly TimeSpan AnswerMax = TimeSpan.FromMilliseconds(500);
+    private static int _answering;
 
     /// <summary>Called on the process's main thread, before any await.</summary>
     public static int Run(ReadOnlySpan<string> args)
@@ -24,7 +26,7 @@ public static class GuardProcess
             Console.Error.WriteLine($"br: {GuardOptions.Usage}");
             return 2;
         }
-        if (!File.Exists(Path.Combine(options.Data, "PG_VERSION")) || !Directory.Exists(options.PermitFolder))
+        if (!File.Exists(Path.Combine(options.Data, "PG_VERSION")) || (options.Fence is null && !Directory.Exists(options.PermitFolder)))
         {
             Console.Error.WriteLine($"br: no PostgreSQL data in {options.Data}, or no permit folder {options.PermitFolder}.");
             return 2;
@@ -66,10 +68,27 @@ public static class GuardProcess
         using var tick = new Timer(_ => Trim(options.Log), null, TimeSpan.FromSeconds(30), TimeSpan.FromSeconds(30));
 
         postmaster.WaitForExit();
-        stop.Stop(postmaster, new GuardRequest { Do = "stop" }); // waits for a stop under way; sweeps what a crashed postmaster left
-        if (File.Exists(options.Socket))
-            File.Delete(options.Socket);
+        stop.Finish(postmaster); // waits for a stop under way; sweeps what a crashed postmaster left
+        for (var started = Stopwatch.GetTimestamp(); Volatile.Read(ref _answering) > 0 && Stopwatch.GetElapsedTime(started) < AnswerMax;)
+            Thread.Sleep(1); // who asked for the stop gets its answer
+        Leave(options);
         return 0;
+    }
+
+    /// <summary>Takes away the folder in memory, unless a permit for the next start lies there already.</summary>
+    private static void Leave(GuardOptions options)
+    {
+        try
+        {
+            File.Delete(options.Socket);
+            if (File.Exists(options.Permit))
+                return;
+            Directory.Delete(options.PermitFolder, recursive: true);
+            var system = Path.GetDirectoryName(options.PermitFolder)!;
+            if (!Directory.EnumerateFileSystemEntries(system).Any())
+                Directory.Delete(system);
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException) { } // the agent's next start takes it away
     }
 
     /// <summary>One guard a data directory; a former one that is just ending is waited for.</summary>
@@ -77,7 +96,13 @@ public static class GuardProcess
     {
         for (var started = Stopwatch.GetTimestamp(); ; Thread.Sleep(5))
         {
-            try { return new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None); }
+            try
+            {
+                var held = new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
+                if (File.Exists(path))
+                    return held;
+                held.Dispose(); // the former guard took the folder away in this very moment
+            }
             catch (IOException) when (Stopwatch.GetElapsedTime(started) < LockMax) { }
             catch (IOException) { return null; }
         }
@@ -163,6 +188,7 @@ public static class GuardProcess
         while (reader.ReadLine() is { } line)
         {
             GuardAnswer answer;
+            Interlocked.Increment(ref _answering);
             try
             {
                 var request = JsonSerializer.Deserialize(line, GuardJson.Default.GuardRequest);
@@ -178,7 +204,8 @@ public static class GuardProcess
             {
                 answer = stop.Answer(postmaster) with { Ok = false, Error = error.Message };
             }
-            writer.WriteLine(JsonSerializer.Serialize(answer, GuardJson.Default.GuardAnswer));
+            try { writer.WriteLine(JsonSerializer.Serialize(answer, GuardJson.Default.GuardAnswer)); }
+            finally { Interlocked.Decrement(ref _answering); }
         }
     }
 

@@ -12,13 +12,25 @@ internal sealed class GuardStop(GuardOptions options)
     private static readonly TimeSpan KillMax = TimeSpan.FromSeconds(5);
     private readonly Lock _gate = new();
     private readonly DataProcesses _processes = new(options.Data);
+    private bool _finished;
+
+    /// <summary>After PostgreSQL's end: what a stop has not done. Done once, because the permit of the next start may lie there soon after.</summary>
+    public void Finish(Process postmaster)
+    {
+        lock (_gate)
+        {
+            if (!_finished)
+                Stop(postmaster, new GuardRequest { Do = "stop" });
+        }
+    }
 
     public GuardAnswer Stop(Process? postmaster, GuardRequest request)
     {
         lock (_gate)
         {
             var started = Stopwatch.GetTimestamp();
-            File.Delete(options.Permit);
+            if (Directory.Exists(options.PermitFolder))
+                File.Delete(options.Permit);
             var ended = postmaster is null || postmaster.HasExited;
             var was = ended ? "was down" : "ended by the immediate stop";
             if (!ended && request.Epoch is null && request.FastMs > 0)
@@ -42,6 +54,7 @@ internal sealed class GuardStop(GuardOptions options)
             if (left > 0)
                 return Answer(postmaster) with { Ok = false, Error = $"{left} processes of PostgreSQL are left in {options.Data}", Killed = killed.Count, Left = left };
 
+            _finished = postmaster is null or { HasExited: true };
             var (fence, effect) = request.Epoch is { } epoch ? WriteFence(epoch, request.Run, evidence) : (null, false);
             return Answer(postmaster) with { Killed = killed.Count, Left = left, Evidence = evidence, Fence = fence, Effect = effect };
         }

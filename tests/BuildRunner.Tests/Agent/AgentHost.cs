@@ -25,7 +25,7 @@ internal sealed class AgentHost : IAsyncDisposable
     private long _version;
     private DatabaseAssignment? _assignment;
 
-    public AgentHost(string folder, string region)
+    public AgentHost(string folder, string region, string? lifeline = null)
     {
         _folder = Path.Combine(folder, region);
         Region = region;
@@ -46,6 +46,7 @@ internal sealed class AgentHost : IAsyncDisposable
             DatabasePort = Port,
             SecretsFolder = secrets,
             SharedBuffers = "32MB",
+            Lifeline = lifeline,
         };
         _services = Build();
     }
@@ -55,6 +56,7 @@ internal sealed class AgentHost : IAsyncDisposable
     public AgentOptions Options { get; }
     public long Token { get; set; } = 1;
     public PostgresHome Home => _services.GetRequiredService<PostgresHome>();
+    public string LogFile => Path.Combine(_folder, "agent.log");
     public GuardClient Guard => _services.GetRequiredService<GuardClient>();
     public AgentState State => _services.GetRequiredService<AgentStateFile>().Current;
     public AgentWork Work => (AgentWork)_services.GetRequiredService<INodeWork>();
@@ -75,9 +77,13 @@ internal sealed class AgentHost : IAsyncDisposable
         _services = Build();
     }
 
+    /// <summary>Server with a store of its own: epochs of another one cannot be compared with these.</summary>
+    public string? Lineage { get; set; }
+
     public DatabaseAssignment Duty(long epoch, AgentHost primary, EpochState state = EpochState.Open, PromoteResult? moved = null, AgentHost? former = null, bool initialise = false) => new()
     {
         Name = "main",
+        Lineage = Lineage,
         Epoch = epoch,
         State = state,
         Duty = state != EpochState.Open ? DatabaseDuty.Keep : primary == this ? DatabaseDuty.Primary : DatabaseDuty.Standby,
@@ -91,16 +97,16 @@ internal sealed class AgentHost : IAsyncDisposable
     };
 
     /// <summary>Gives an assignment, and confirms what the agent asks as a server would.</summary>
-    public void Assign(DatabaseAssignment assignment)
+    public void Assign(DatabaseAssignment assignment, bool confirm = true)
     {
-        _assignment = assignment;
+        _assignment = confirm ? assignment : null;
         _services.GetRequiredService<AssignmentBook>().Take(new Assignment { Version = ++_version, Region = Region, FencingToken = Token, Database = assignment });
     }
 
-    public async Task PassAsync()
+    public async Task PassAsync(bool confirm = true)
     {
         var keeper = _services.GetRequiredService<DatabaseKeeper>();
-        if (keeper.StartAsk is { } ask && _assignment is { Duty: DatabaseDuty.Primary } assignment && assignment.ConfirmedAsk != ask)
+        if (confirm && keeper.StartAsk is { } ask && _assignment is { Duty: DatabaseDuty.Primary } assignment && assignment.ConfirmedAsk != ask)
             Assign(assignment with { ConfirmedAsk = ask });
         await _services.GetRequiredService<DatabaseLoop>().RunOnceAsync(TestContext.Current.CancellationToken);
         await _services.GetRequiredService<ReadingLoop>().RunOnceAsync(TestContext.Current.CancellationToken);
@@ -186,9 +192,10 @@ internal sealed class AgentHost : IAsyncDisposable
     /// <summary>Takes away a permit folder, and the cluster's when it was the last in it.</summary>
     public static void Remove(string permitFolder)
     {
-        Directory.Delete(permitFolder, recursive: true);
         var cluster = Path.GetDirectoryName(permitFolder)!;
-        if (!Directory.EnumerateFileSystemEntries(cluster).Any())
+        if (Directory.Exists(permitFolder))
+            Directory.Delete(permitFolder, recursive: true);
+        if (Directory.Exists(cluster) && !Directory.EnumerateFileSystemEntries(cluster).Any())
             Directory.Delete(cluster);
     }
 

@@ -28,7 +28,7 @@ public class DatabasePlannerTests
     public void Decide_DataOfAnOlderEpoch_IsNotStarted() => Waits(DatabasePlanner.Decide(Primary, Down with { Confirmed = true, State = new() { PrimaryEpoch = 1 } }), "an order");
 
     [Fact]
-    public void Decide_OlderAssignment_Waits() => Waits(DatabasePlanner.Decide(Primary, Down with { Confirmed = true, State = new() { SeenEpoch = 3, PrimaryEpoch = 2 } }), "epoch 3 was seen");
+    public void Decide_OlderAssignment_Waits() => Waits(DatabasePlanner.Decide(Primary, Down with { Confirmed = true, State = new() { SeenEpoch = 3, PrimaryEpoch = 2 } }), "epoch 3 has begun");
 
     [Theory]
     [InlineData(true, true, typeof(DatabaseStep.Initialise))]

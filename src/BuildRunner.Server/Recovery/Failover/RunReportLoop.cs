@@ -30,10 +30,14 @@ internal sealed partial class RunReportLoop(RunRecords records, INodeReports rep
                 continue;
             var lost = record.Lost?.Bytes is null ? LostBy(reports.Agent(from)?.Database, report) : null;
             var outages = record.OutageMs is null ? FailoverSource.Outages(reports, policy, epoch) : [];
-            if (lost is null && outages.Count == 0)
+            var unreadable = record.Lost?.Bytes is null ? Unreadable(reports.Agent(from)?.Database, report) : null;
+            if (unreadable is not null && report.Warnings.Contains(unreadable))
+                unreadable = null;
+            if (lost is null && outages.Count == 0 && unreadable is null)
                 continue;
             var whole = report with
             {
+                Warnings = unreadable is null ? report.Warnings : [.. report.Warnings, unreadable],
                 Lost = lost ?? report.Lost,
                 OutageMs = outages.Count > 0 ? outages.Values.Max() : report.OutageMs,
                 OutagePerGateway = outages.Count > 0 ? outages : report.OutagePerGateway,
@@ -47,18 +51,20 @@ internal sealed partial class RunReportLoop(RunRecords records, INodeReports rep
         }
     }
 
-    /// <summary>Null while the old region has not told. A region that follows again without anything salvaged had nothing past the fork.</summary>
+    /// <summary>Null while the old region has not counted what it wrote past the fork, and for good when that could not be read: nothing but a count is a zero.</summary>
     internal static RunLost? LostBy(DatabaseReading? reading, FailoverReport report)
     {
-        if (reading?.Salvage is { } salvage && salvage.Epoch == report.FormerEpoch)
-        {
-            var seconds = salvage.Commits == 0 ? 0 : salvage is { LastLost: { } lost, LastKept: { } kept } ? Math.Max(0, (lost - kept).TotalSeconds) : (double?)null;
-            return new RunLost(salvage.Bytes, seconds, salvage.Commits, salvage.Transactions);
-        }
-        return reading is { State: DatabaseState.Standby, Streaming: true } && reading.MarkerEpoch >= report.Epoch && reading.Salvage is null
-            ? new RunLost(0, 0, 0, [])
-            : null;
+        if (reading?.Salvage is not { Unreadable: null, Bytes: { } bytes, Commits: { } commits } salvage || salvage.Epoch != report.FormerEpoch)
+            return null;
+        var seconds = commits == 0 ? 0 : salvage is { LastLost: { } lost, LastKept: { } kept } ? Math.Max(0, (lost - kept).TotalSeconds) : (double?)null;
+        return new RunLost(bytes, seconds, commits, salvage.Transactions);
     }
+
+    /// <summary>A sentence for the report when the loss will stay unknown.</summary>
+    internal static string? Unreadable(DatabaseReading? reading, FailoverReport report) =>
+        reading?.Salvage is { Unreadable: { } why } salvage && salvage.Epoch == report.FormerEpoch
+            ? $"What {report.From} lost is not known: {why}. What is left of its WAL lies in {salvage.Folder} there."
+            : null;
 
     [LoggerMessage(Level = LogLevel.Information, Message = "Run {Run} lost {Bytes} bytes of WAL and {Commits} commits.")]
     private static partial void LogLost(ILogger logger, string run, long bytes, long commits);

@@ -1,0 +1,116 @@
+using Microsoft.Extensions.Logging;
+
+namespace BuildRunner.Server.Agent;
+
+/// <summary>
+/// Takes away what killed agents and guards left behind: permits in memory, and folders under /var/tmp whose data folder was deleted. Each
+/// such folder bears a file `owner` with the path it belongs to; where a process works nothing is touched.
+/// </summary>
+internal sealed partial class Leftovers(AgentOptions options, TimeProvider time, ILogger<Leftovers> logger)
+{
+    public const string Owner = "owner";
+    public const string Elsewhere = "/var/tmp";
+    public const string ElsewherePrefix = "buildrunner-";
+
+    /// <summary>A folder this young may be one that another agent is just making.</summary>
+    private static readonly TimeSpan YoungMax = TimeSpan.FromMinutes(1);
+
+    /// <summary>Called at an agent's start, before it asks anything of its database.</summary>
+    public void Sweep(string data, string? ownPermit)
+    {
+        if (ownPermit is not null && Directory.Exists(ownPermit) && !IsHeld(ownPermit))
+        {
+            // Whoever had the right to run this data is gone; the right is given anew or not at all.
+            File.Delete(Path.Combine(ownPermit, "permit.conf"));
+            if (!Works(data))
+                Remove(ownPermit, "no guard holds it");
+        }
+        if (Directory.Exists(options.PermitRoot))
+        {
+            foreach (var system in Directory.GetDirectories(options.PermitRoot))
+                Try(() => SweepSystem(system));
+        }
+        foreach (var place in Directory.GetDirectories(options.ElsewhereRoot, ElsewherePrefix + "*"))
+            Try(() => SweepPlace(place));
+    }
+
+    private void SweepSystem(string system)
+    {
+        foreach (var folder in Directory.GetDirectories(system))
+        {
+            var owner = Path.Combine(folder, Owner);
+            if (File.Exists(owner) && File.ReadAllText(owner) is { Length: > 0 } data && !Directory.Exists(data) && !IsHeld(folder))
+                Remove(folder, $"{data} is gone");
+            else if (IsEmptyAndOld(folder))
+                Directory.Delete(folder);
+        }
+        if (IsEmptyAndOld(system))
+            Directory.Delete(system);
+    }
+
+    private void SweepPlace(string place)
+    {
+        var owner = Path.Combine(place, Owner);
+        if (!File.Exists(owner) || File.ReadAllText(owner) is not { Length: > 0 } link)
+            return;
+        var led = new DirectoryInfo(link).LinkTarget;
+        if (led == place || !IsOld(place) || Works(place))
+            return;
+        Remove(place, $"{link} is gone");
+    }
+
+    private void Remove(string folder, string why)
+    {
+        Directory.Delete(folder, recursive: true);
+        var above = Path.GetDirectoryName(folder)!;
+        if (Path.GetDirectoryName(above) == Path.GetFullPath(options.PermitRoot) && !Directory.EnumerateFileSystemEntries(above).Any())
+            Directory.Delete(above);
+        LogRemoved(logger, folder, why);
+    }
+
+    private void Try(Action sweep)
+    {
+        try { sweep(); }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException) { LogKept(logger, error.Message); } // another user's, or just going
+    }
+
+    /// <summary>A guard lives as long as it holds its lock.</summary>
+    private static bool IsHeld(string permitFolder)
+    {
+        var path = Path.Combine(permitFolder, "guard.lock");
+        if (!File.Exists(path))
+            return false;
+        try
+        {
+            using var held = new FileStream(path, FileMode.Open, FileAccess.ReadWrite, FileShare.None);
+            return false;
+        }
+        catch (IOException) { return true; }
+    }
+
+    private bool IsEmptyAndOld(string folder) => !Directory.EnumerateFileSystemEntries(folder).Any() && IsOld(folder);
+
+    private bool IsOld(string folder) => time.GetUtcNow() - Directory.GetLastWriteTimeUtc(folder) > YoungMax;
+
+    private static bool Works(string folder)
+    {
+        foreach (var process in Directory.EnumerateDirectories("/proc"))
+        {
+            if (!int.TryParse(Path.GetFileName(process.AsSpan()), NumberStyles.None, CultureInfo.InvariantCulture, out _))
+                continue;
+            try
+            {
+                if (new FileInfo($"{process}/cwd").LinkTarget is { } at && (at == folder || at.StartsWith(folder + '/', StringComparison.Ordinal)))
+                    return true;
+            }
+            catch (Exception error) when (error is IOException or UnauthorizedAccessException) { } // ended, or another user's
+        }
+        return false;
+    }
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "A leftover was removed: {Folder}; {Reason}.")]
+    private static partial void LogRemoved(ILogger logger, string folder, string reason);
+
+    [LoggerMessage(Level = LogLevel.Debug, Message = "A leftover was kept: {Reason}")]
+    private static partial void LogKept(ILogger logger, string reason);
+}

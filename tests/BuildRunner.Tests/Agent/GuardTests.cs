@@ -1,0 +1,91 @@
+using System.Diagnostics;
+using System.Net.Sockets;
+using System.Text.Json;
+using BuildRunner.Core.Databases;
+using BuildRunner.Server.Guard;
+using BuildRunner.Tests.Support;
+
+namespace BuildRunner.Tests.Agent;
+
+/// <summary>The guard as a process: its deadline, its lifeline, its end, and the fence where it is gone.</summary>
+public sealed class GuardTests : AgentPair
+{
+    [Fact(Timeout = TestMax)]
+    public async Task Deadline_Reached_EndsPostgresAndDoesNotFence()
+    {
+        await BeginAsync(standby: false);
+        Assert.True(await AskAsync(new GuardRequest { Do = "deadline", DeadlineMs = GuardNative.BootMilliseconds() + 60_000 }) is { Ok: true });
+        // It only grows: an earlier one changes nothing.
+        var shorter = await AskAsync(new GuardRequest { Do = "deadline", DeadlineMs = GuardNative.BootMilliseconds() });
+        Assert.True(shorter.DeadlineMs > GuardNative.BootMilliseconds() + 30_000);
+        Assert.NotEmpty(East.Processes());
+        await KillRegionAsync(East);
+
+        await East.BecomesPrimaryAsync(1);
+        var folder = East.Home.PermitFolder();
+        await AskAsync(new GuardRequest { Do = "deadline", DeadlineMs = GuardNative.BootMilliseconds() + 300 });
+        await Eventually.TrueAsync(() => East.Processes().Count == 0, "PostgreSQL ends at the deadline", Cancel);
+        await Eventually.TrueAsync(() => !Directory.Exists(folder), "the guard takes its folder away", Cancel);
+        Assert.False(File.Exists(East.Home.FenceFile));
+    }
+
+    [Fact(Timeout = TestMax)]
+    public async Task Lifeline_HolderKilled_EndsPostgres()
+    {
+        var path = Path.Combine(Folder, "lifeline");
+        using var holder = Process.Start(new ProcessStartInfo("python3", ["-c", "import socket,sys,time\ns=socket.socket(socket.AF_UNIX)\ns.bind(sys.argv[1])\ns.listen(8)\nheld=[]\nwhile True: held.append(s.accept())", path]))!;
+        await Eventually.TrueAsync(() => File.Exists(path), "the lifeline is held", Cancel);
+        await using var host = new AgentHost(Folder, "eu-west-1", path);
+        host.Assign(host.Duty(1, host, initialise: true));
+        await host.BecomesPrimaryAsync(1);
+        var folder = host.Home.PermitFolder();
+        holder.Kill();
+        await Eventually.TrueAsync(() => host.Processes().Count == 0, "nothing outlives the holder", Cancel, TimeSpan.FromSeconds(5));
+        await Eventually.TrueAsync(() => !Directory.Exists(folder), "the guard takes its folder away", Cancel, TimeSpan.FromSeconds(5));
+    }
+
+    /// <summary>The guard is killed and its PostgreSQL frozen before the signal of its death: the agent fences by `br guard --fence`.</summary>
+    [Fact(Timeout = TestMax)]
+    public async Task GuardGone_AgentFencesAlone()
+    {
+        await BeginAsync(standby: false);
+        var status = (await East.Guard.StatusAsync(Cancel))!;
+        Signal(status.Postmaster, 19);
+        Signal(status.Guard, 9);
+        Assert.Contains(status.Postmaster, East.Processes());
+
+        var fenced = await East.FenceAsync(1);
+        Assert.True(fenced.Effect);
+        Assert.Empty(East.Processes());
+        Assert.Equal(1, JsonSerializer.Deserialize(File.ReadAllBytes(East.Home.FenceFile), GuardJson.Default.FenceFile)!.Epoch);
+        Assert.False((await East.FenceAsync(1)).Effect);
+    }
+
+    [Fact(Timeout = TestMax)]
+    public async Task OrderlyStop_LeavesNothingInMemory()
+    {
+        await BeginAsync(standby: false);
+        var folder = East.Home.PermitFolder();
+        Assert.True(File.Exists(Path.Combine(folder, "permit.conf")));
+        await East.Guard.StopAsync(TimeSpan.FromSeconds(2), Cancel);
+        await East.Guard.GoneAsync(Cancel);
+        Assert.False(Directory.Exists(folder));
+        Assert.False(Directory.Exists(Path.GetDirectoryName(folder)));
+
+        await East.BecomesPrimaryAsync(1);
+        Assert.True((await East.FenceAsync(1)).Effect);
+        await Eventually.TrueAsync(() => !Directory.Exists(folder), "a fence leaves nothing either", Cancel);
+        Assert.False((await East.FenceAsync(1)).Effect); // and can be given where the folder is gone
+    }
+
+    private async Task<GuardAnswer> AskAsync(GuardRequest request)
+    {
+        using var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        await socket.ConnectAsync(new UnixDomainSocketEndPoint(Path.Combine(East.Home.PermitFolder(), "guard.sock")), Cancel);
+        await using var stream = new NetworkStream(socket);
+        using var reader = new StreamReader(stream);
+        await stream.WriteAsync(JsonSerializer.SerializeToUtf8Bytes(request, GuardJson.Default.GuardRequest), Cancel);
+        await stream.WriteAsync("\n"u8.ToArray(), Cancel);
+        return JsonSerializer.Deserialize((await reader.ReadLineAsync(Cancel))!, GuardJson.Default.GuardAnswer)!;
+    }
+}
