@@ -91,6 +91,9 @@ internal sealed class FailoverHouse : IAsyncDisposable
     public RunnerLoop Runner { get; private set; } = null!;
     public RunDesk Desk { get; private set; } = null!;
     public RunRecords Records { get; private set; } = null!;
+    public RunReportLoop Reports { get; private set; } = null!;
+    public FailoverReader Reader { get; private set; } = null!;
+    public DnsLoop Dns { get; private set; } = null!;
     public SimulatedPower Power { get; } = new();
     public ConcurrentDictionary<string, SimulatedAgent> Agents { get; } = new();
     public ConcurrentDictionary<string, bool> Down { get; } = new();
@@ -99,7 +102,7 @@ internal sealed class FailoverHouse : IAsyncDisposable
     public Func<string, ProbeOrder, ProbeResult?>? OnProbe { get; set; }
 
     /// <summary>A server process starts: everything it had in memory is new, the store and the regions are what they were.</summary>
-    public void Boot(long? crashAfter)
+    public void Boot(long? crashAfter, Func<IAction, IAction>? wrap = null)
     {
         Runner?.Dispose();
         Records = new RunRecords(Store);
@@ -112,8 +115,11 @@ internal sealed class FailoverHouse : IAsyncDisposable
             new DnsAction(dns), new WarmAction(Links, reach, Policy), new VerifyAction(Links, _reports, reach, Policy, _time), new ResumeAction(Traffic),
             new SettleDnsAction(dns, _time), new SettleFollowersAction(Epochs, _reports, reach),
         ];
-        var actions = new ActionRegistry(all);
+        var actions = new ActionRegistry(all.Select(wrap ?? (action => action)));
         var reader = new FailoverReader(Policy, Epochs, _reports, new HouseHealth(), Lags, reach, Power);
+        Reports = new RunReportLoop(Records, _reports, Policy, Events, () => Fence, _time, NullLogger<RunReportLoop>.Instance);
+        Reader = reader;
+        Dns = dns;
         var catalog = new RunbookCatalog([new FailoverSource(reader, Lags, _reports, Policy, _time)], actions);
         Runner = new RunnerLoop(Store, catalog, actions, Records, new RunNotes(_time), Events, Policy, () => Fence, new ThrowingCrash(crashAfter), _time, NullLogger<RunnerLoop>.Instance);
         Desk = new RunDesk(catalog, actions, Records, Runner, Policy, () => Fence, _time);
@@ -144,6 +150,15 @@ internal sealed class FailoverHouse : IAsyncDisposable
         // Whatever a node is doing, the next poll waits meanwhile: it is that one's connection that breaks.
         foreach (var (kind, incarnation) in new[] { (NodeKind.Gateway, "g"), (NodeKind.Agent, "a") })
             _ = Links.PollAsync(new NodeName(kind, region), new NodePoll { Incarnation = incarnation, WaitMs = 50 }, LineOf(region));
+    }
+
+    /// <summary>The region is back, as a copy that was stopped.</summary>
+    public async Task ReturnAsync(string region, CancellationToken cancel)
+    {
+        _lines[region] = new CancellationTokenSource();
+        var from = _time.GetTimestamp();
+        Down.TryRemove(region, out _);
+        Assert.True(await _reports.WaitAsync(r => r.LastAgent(region) is { } last && last.Age < _time.GetElapsedTime(from), TimeSpan.FromSeconds(5), cancel));
     }
 
     internal CancellationToken LineOf(string region) => _lines.GetOrAdd(region, _ => new CancellationTokenSource()).Token;
@@ -237,13 +252,16 @@ internal sealed class SimulatedAgent(FailoverHouse house, string code)
     private DatabaseState _state = code == FailoverHouse.East ? DatabaseState.Primary : DatabaseState.Standby;
     private long _fenced;
 
+    public DatabaseState State => _state;
     public long PrimaryAt { get; private set; } = code == FailoverHouse.East ? 1 : 0;
     public int Promotions { get; private set; }
     public int Fences { get; private set; }
     public int Restarts { get; private set; }
     public int Cuts { get; private set; }
     public bool RefusesToPromote { get; set; }
-    public bool CutFails { get; set; }
+    /// <summary>Kinds of orders that fail here.</summary>
+    public HashSet<string> Fails { get; } = [];
+    public SalvageReading? Salvage { get; set; }
 
     public async Task RunAsync(CancellationToken end)
     {
@@ -277,7 +295,7 @@ internal sealed class SimulatedAgent(FailoverHouse house, string code)
             Database = "main", State = _state, AcceptsConnections = _state is DatabaseState.Primary or DatabaseState.Standby, Guarded = true, FencedEpoch = _fenced,
             MarkerEpoch = _state == DatabaseState.Primary ? PrimaryAt : Math.Max(1, primary.Value?.PrimaryAt ?? 1), Written = new Lsn(1000), Received = new Lsn(1000), Replayed = new Lsn(1000),
             Following = _state == DatabaseState.Standby ? primary.Key : null, Streaming = _state == DatabaseState.Standby && primary.Key is not null,
-            Effects = new EffectCounts(Promotions, Fences),
+            Effects = new EffectCounts(Promotions, Fences), Salvage = Salvage,
         };
     }
 
@@ -293,7 +311,7 @@ internal sealed class SimulatedAgent(FailoverHouse house, string code)
                 (_state, _fenced) = (DatabaseState.Fenced, Math.Max(_fenced, order.Epoch));
                 return Done(order, new FenceResult(new FenceProof { Kind = FenceProofKind.Stopped, Epoch = order.Epoch, Region = code, Evidence = "stopped", At = DateTimeOffset.UtcNow }, effect, new Lsn(1000)), WireJson.Default.FenceResult);
             case DatabaseOrders.Cut or DatabaseOrders.Uncut:
-                if (CutFails)
+                if (Fails.Contains(order.Kind))
                     return new OrderResult { Id = order.Id, Done = false, Error = "the disk is full" };
                 Cuts += order.Kind == DatabaseOrders.Cut ? 1 : -1;
                 return Done(order, new CutResult(1, new Lsn(1000), new Lsn(1000), 1, true), WireJson.Default.CutResult);

@@ -1,3 +1,4 @@
+using BuildRunner.Client.Databases;
 using BuildRunner.Client.Runbooks;
 using BuildRunner.Core.Databases;
 using BuildRunner.Core.Policy;
@@ -82,7 +83,21 @@ public class FailoverTests
     public async Task Failover_FailsAfterTheFence_StartsTheOldPrimaryAgainAsTheNextEpoch()
     {
         await using var house = new FailoverHouse();
-        house.Agents[FailoverHouse.West].CutFails = true;
+        house.Agents[FailoverHouse.West].Fails.Add(DatabaseOrders.Cut);
+        await house.OpenAsync(Cancel);
+        Assert.Null(await house.RunAsync(Cancel, ("target", FailoverHouse.West)));
+        Assert.Equal(RunPhase.RolledBack, (await house.TheRunAsync(Cancel)).State);
+        var record = await house.Epochs.GetAsync("main", Cancel);
+        Assert.Equal((2, EpochState.Open, FailoverHouse.East), (record!.Epoch, record.State, record.Primary));
+        Assert.Equal((1, 1, DatabaseState.Primary), (house.Agents[FailoverHouse.East].Fences, house.Agents[FailoverHouse.East].Restarts, house.Agents[FailoverHouse.East].State));
+        Assert.Null(await house.Store.GetAsync("holds/main", Cancel));
+    }
+
+    [Fact(Timeout = 60_000)]
+    public async Task Failover_ACopyCanNeitherBeCutOffNorBroughtBack_CallsAPerson()
+    {
+        await using var house = new FailoverHouse();
+        house.Agents[FailoverHouse.West].Fails.UnionWith([DatabaseOrders.Cut, DatabaseOrders.Uncut]);
         await house.OpenAsync(Cancel);
         Assert.Null(await house.RunAsync(Cancel, ("target", FailoverHouse.West)));
         var run = await house.TheRunAsync(Cancel);

@@ -97,6 +97,8 @@ internal sealed class FenceAction(Epochs epochs, INodeLinks links, INodeReports 
     /// <summary>With a power driver at hand a silent agent is not waited for long.</summary>
     private static readonly TimeSpan OrderMaxWithPower = TimeSpan.FromSeconds(1.5);
     private static readonly TimeSpan RestartMax = TimeSpan.FromSeconds(20);
+    private static readonly TimeSpan PowerMax = TimeSpan.FromSeconds(15);
+    private static readonly TimeSpan ReportMax = TimeSpan.FromSeconds(3);
 
     public string Name => "failover.fence";
 
@@ -140,7 +142,7 @@ internal sealed class FenceAction(Epochs epochs, INodeLinks links, INodeReports 
             return ActionOutcome.Finished();
         if (record.State == EpochState.Closing)
         {
-            var proof = context.Outputs.TryGetValue("fence.proof", out var text) ? JsonSerializer.Deserialize(text, WireJson.Default.FenceProof) : StoppedByReport(record);
+            var proof = context.Outputs.TryGetValue("fence.proof", out var text) ? JsonSerializer.Deserialize(text, WireJson.Default.FenceProof) : await StoppedByReportAsync(record, cancel);
             if (proof is not { Kind: FenceProofKind.Stopped })
                 return ActionOutcome.Finished();
             if (await epochs.MoveAsync(database, r => EpochTransitions.Move(r, r.State == EpochState.Moving ? r.Primary : record.Primary, proof, context.Run, time.GetUtcNow()), context.Fence, cancel) is not EpochWrite.Done moved)
@@ -184,9 +186,11 @@ internal sealed class FenceAction(Epochs epochs, INodeLinks links, INodeReports 
             return null;
         }
         context.Progress($"{record.Primary} does not answer: turning it off");
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        stop.CancelAfter(PowerMax);
         try
         {
-            var off = await power.OffAsync(record.Primary, cancel);
+            var off = await power.OffAsync(record.Primary, stop.Token);
             if (off.Off && off.Region == record.Primary)
                 return Proven(Proof(FenceProofKind.PoweredOff, record, off.Evidence), null, off.Effect);
             tried.Add($"the power driver could not turn it off ({off.Evidence})");
@@ -195,13 +199,28 @@ internal sealed class FenceAction(Epochs epochs, INodeLinks links, INodeReports 
         {
             tried.Add($"the power driver failed ({error.Message})");
         }
+        catch (OperationCanceledException) when (!cancel.IsCancellationRequested)
+        {
+            tried.Add($"the power driver did not answer within {PowerMax.TotalSeconds:0} s");
+        }
         return null;
     }
 
-    private FenceProof? StoppedByReport(EpochRecord record) =>
-        reports.Agent(record.Primary)?.Database is { FencedEpoch: { } epoch } && epoch >= record.Epoch
+    /// <summary>
+    /// The order's answer was lost, and it may have been carried out: what the agent reports from now on tells. An older report may have been
+    /// written before the fence, and reopening the epoch of a primary that is stopped would leave it stopped.
+    /// </summary>
+    private async Task<FenceProof?> StoppedByReportAsync(EpochRecord record, CancellationToken cancel)
+    {
+        await reach.ListenAsync(cancel);
+        if (!reach.Agent(record.Primary))
+            return null;
+        var from = time.GetTimestamp();
+        await reports.WaitAsync(seen => seen.LastAgent(record.Primary) is { } last && last.Age < time.GetElapsedTime(from), ReportMax, cancel);
+        return reports.Agent(record.Primary)?.Database is { FencedEpoch: { } epoch } && epoch >= record.Epoch
             ? Proof(FenceProofKind.Stopped, record, $"the agent of {record.Primary} reports epoch {epoch} as fenced on its disk")
             : null;
+    }
 
     private FenceProof Proof(FenceProofKind kind, EpochRecord record, string evidence) =>
         new() { Kind = kind, Epoch = record.Epoch, Region = record.Primary, Evidence = evidence, At = time.GetUtcNow() };
