@@ -22,6 +22,23 @@ public sealed class AgentDatabaseTests : AgentPair
     }
 
     [Fact(Timeout = TestMax)]
+    public async Task Initialise_UnderWay_SaysSoAndLogsNoError()
+    {
+        East.Assign(East.Duty(1, East, initialise: true));
+        await East.PassAsync(); // asks
+        var making = East.PassAsync();
+        var seen = new HashSet<(DatabaseState, string?)>();
+        while (!making.IsCompleted)
+        {
+            await East.ReadAsync();
+            seen.Add((East.Reading?.State ?? DatabaseState.Unknown, East.Reading?.Detail));
+            await Task.Yield();
+        }
+        await making;
+        Assert.Contains((DatabaseState.Starting, "initdb runs"), seen);
+    }
+
+    [Fact(Timeout = TestMax)]
     public async Task Failover_AliveFormer_FencedPromotedAndRejoined()
     {
         await BeginAsync();

@@ -112,6 +112,8 @@ internal sealed class AgentHost : IAsyncDisposable
         await _services.GetRequiredService<ReadingLoop>().RunOnceAsync(TestContext.Current.CancellationToken);
     }
 
+    public Task ReadAsync() => _services.GetRequiredService<ReadingLoop>().RunOnceAsync(TestContext.Current.CancellationToken);
+
     public async Task UntilAsync(Func<DatabaseReading, bool> condition, string what)
     {
         try

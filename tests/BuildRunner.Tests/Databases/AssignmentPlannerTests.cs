@@ -55,6 +55,17 @@ public class AssignmentPlannerTests
         }
     }
 
+    /// <summary>An agent has seen a higher epoch than this server's store knows: nobody is started or made anything.</summary>
+    [Fact]
+    public void Plan_ServerIsBehind_EverybodyKeepsAndNothingIsConfirmed()
+    {
+        foreach (var region in (string[])["us-east-1", "us-west-1"])
+        {
+            var database = AssignmentPlanner.Plan(Policy, region, Main, First, initialised: false, "a", 7, behind: true).Database!;
+            Assert.Equal((DatabaseDuty.Keep, null, false), (database.Duty, database.ConfirmedAsk, database.Initialise));
+        }
+    }
+
     [Fact]
     public void Plan_AfterAMove_FormerPrimaryIsAStandbyThatKnowsTheFork()
     {

@@ -1,0 +1,113 @@
+using System.Diagnostics;
+using BuildRunner.Server.Agent;
+using BuildRunner.Tests.Support;
+using Microsoft.Extensions.Logging.Abstractions;
+using Microsoft.Extensions.Time.Testing;
+
+namespace BuildRunner.Tests.Agent;
+
+public sealed class LeftoversTests : IDisposable
+{
+    private readonly string _folder = Directory.CreateTempSubdirectory("br-left-").FullName;
+    private readonly FakeTimeProvider _time = new(DateTimeOffset.UtcNow.AddMinutes(5));
+
+    public void Dispose() => Directory.Delete(_folder, recursive: true);
+
+    [Fact]
+    public void Sweep_FolderElsewhereWhoseDataFolderIsGone_Removed()
+    {
+        var place = Elsewhere("buildrunner-0123", Path.Combine(_folder, "gone/postgres"));
+        Sweep();
+        Assert.False(Directory.Exists(place));
+    }
+
+    [Fact]
+    public void Sweep_FolderElsewhereInUse_Kept()
+    {
+        var place = Elsewhere("buildrunner-0123", Path.Combine(_folder, "postgres"));
+        File.CreateSymbolicLink(Path.Combine(_folder, "postgres"), place);
+        var stranger = Directory.CreateDirectory(Path.Combine(_folder, "tmp/buildrunner-stranger")).FullName; // bears no owner
+        Sweep();
+        Assert.True(Directory.Exists(place) && Directory.Exists(stranger));
+    }
+
+    [Fact]
+    public void Sweep_FolderElsewhereJustMade_Kept()
+    {
+        var place = Elsewhere("buildrunner-0123", Path.Combine(_folder, "gone/postgres"));
+        _time.AdjustTime(DateTimeOffset.UtcNow);
+        Sweep();
+        Assert.True(Directory.Exists(place));
+    }
+
+    [Fact(Timeout = 30_000)]
+    public async Task Sweep_AProcessWorksInIt_Kept()
+    {
+        var place = Elsewhere("buildrunner-0123", Path.Combine(_folder, "gone/postgres"));
+        using var worker = Process.Start(new ProcessStartInfo("cat") { WorkingDirectory = place, RedirectStandardInput = true })!;
+        Sweep();
+        Assert.True(Directory.Exists(place));
+        worker.Kill();
+        await worker.WaitForExitAsync(TestContext.Current.CancellationToken);
+        await Eventually.TrueAsync(() => { Sweep(); return !Directory.Exists(place); }, "nobody works there any more", TestContext.Current.CancellationToken);
+    }
+
+    [Fact]
+    public void Sweep_PermitOfAKilledGuard_Removed()
+    {
+        var data = Directory.CreateDirectory(Path.Combine(_folder, "data")).FullName;
+        var permit = Permit("7711", data);
+        Sweep(data, permit);
+        Assert.False(Directory.Exists(Path.Combine(_folder, "shm/7711")));
+    }
+
+    [Fact]
+    public void Sweep_PermitThatAGuardHolds_Kept()
+    {
+        var data = Directory.CreateDirectory(Path.Combine(_folder, "data")).FullName;
+        var permit = Permit("7711", data);
+        using var guard = new FileStream(Path.Combine(permit, "guard.lock"), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
+        Sweep(data, permit);
+        Assert.True(File.Exists(Path.Combine(permit, "permit.conf")));
+    }
+
+    [Fact]
+    public void Sweep_PermitsOfOthers_GoOnlyWithTheirData()
+    {
+        var alive = Permit("7712", Directory.CreateDirectory(Path.Combine(_folder, "other")).FullName);
+        var dead = Permit("7713", Path.Combine(_folder, "gone"));
+        Sweep();
+        Assert.True(Directory.Exists(alive));
+        Assert.False(Directory.Exists(dead));
+    }
+
+    private string Elsewhere(string name, string owner)
+    {
+        var place = Directory.CreateDirectory(Path.Combine(_folder, "tmp", name)).FullName;
+        File.WriteAllText(Path.Combine(place, Leftovers.Owner), owner);
+        return place;
+    }
+
+    private string Permit(string system, string data)
+    {
+        var folder = Directory.CreateDirectory(Path.Combine(_folder, "shm", system, "us-east-1")).FullName;
+        File.WriteAllText(Path.Combine(folder, Leftovers.Owner), data);
+        File.WriteAllText(Path.Combine(folder, "permit.conf"), "");
+        return folder;
+    }
+
+    private void Sweep(string? data = null, string? permit = null)
+    {
+        Directory.CreateDirectory(Path.Combine(_folder, "tmp"));
+        new Leftovers(new AgentOptions
+        {
+            Region = "us-east-1",
+            DataFolder = _folder,
+            Server = new("http://127.0.0.1:1"),
+            TokenFile = "t",
+            Host = "127.0.0.1",
+            PermitRoot = Path.Combine(_folder, "shm"),
+            ElsewhereRoot = Path.Combine(_folder, "tmp"),
+        }, _time, NullLogger<Leftovers>.Instance).Sweep(data ?? Path.Combine(_folder, "data"), permit);
+    }
+}
