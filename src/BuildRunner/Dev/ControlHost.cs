@@ -33,9 +33,14 @@ internal static class ControlHost
     private static void Map(WebApplication app, Supervisor supervisor)
     {
         app.Map("GET", "/v1/status", _ => Task.FromResult(supervisor.Status()), DevJson.Default.SandboxStatus);
-        app.Map("POST", "/v1/stop", _ =>
+        app.Map("POST", "/v1/stop", context =>
         {
-            supervisor.AskToStop();
+            // Answered first: stopping ends this host too, and the answer with it.
+            context.Response.OnCompleted(() =>
+            {
+                supervisor.AskToStop();
+                return Task.CompletedTask;
+            });
             return Task.FromResult(new Done("stopping"));
         }, DevJson.Default.Done);
         app.Map("POST", "/v1/regions/{region}/kill", context => supervisor.KillAsync(Region(context)), DevJson.Default.Done);
