@@ -23,6 +23,7 @@ namespace BuildRunner.Client;
 [JsonSerializable(typeof(FenceOrder))]
 [JsonSerializable(typeof(FenceResult))]
 [JsonSerializable(typeof(CutOrder))]
+[JsonSerializable(typeof(CatchUpOrder))]
 [JsonSerializable(typeof(CutResult))]
 [JsonSerializable(typeof(PromoteOrder))]
 [JsonSerializable(typeof(PromoteResult))]

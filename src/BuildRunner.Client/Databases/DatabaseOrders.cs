@@ -14,6 +14,9 @@ public static class DatabaseOrders
     /// <summary><see cref="CutOrder"/> → <see cref="CutResult"/>: receive from the primary again (undo of a cut).</summary>
     public const string Uncut = "database.uncut";
 
+    /// <summary><see cref="CatchUpOrder"/> → <see cref="CutResult"/>: a copy that was cut takes what another cut copy holds more, and is cut again.</summary>
+    public const string CatchUp = "database.catch_up";
+
     /// <summary><see cref="PromoteOrder"/> → <see cref="PromoteResult"/>: become the primary of an epoch and write its marker.</summary>
     public const string Promote = "database.promote";
 
@@ -27,6 +30,9 @@ public sealed record FenceOrder(string Database, long Epoch, string Run);
 public sealed record FenceResult(FenceProof Proof, bool Effect, Lsn? End);
 
 public sealed record CutOrder(string Database, long Epoch, string Run);
+
+/// <summary>Where the other copy is, as its own region reaches it, and the position to reach.</summary>
+public sealed record CatchUpOrder(string Database, long Epoch, string Run, string From, string Host, int Port, Lsn Until);
 
 public sealed record CutResult(int Timeline, Lsn Received, Lsn Replayed, long? MarkerEpoch, bool Effect);
 

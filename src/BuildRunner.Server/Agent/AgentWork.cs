@@ -28,6 +28,7 @@ internal sealed class AgentWork(AgentOptions options, AgentStateFile state, Assi
             DatabaseOrders.Fence => await DoAsync(order, WireJson.Default.FenceOrder, WireJson.Default.FenceResult, desk.FenceAsync, cancel),
             DatabaseOrders.Cut => await DoAsync(order, WireJson.Default.CutOrder, WireJson.Default.CutResult, desk.CutAsync, cancel),
             DatabaseOrders.Uncut => await DoAsync(order, WireJson.Default.CutOrder, WireJson.Default.CutResult, desk.UncutAsync, cancel),
+            DatabaseOrders.CatchUp => await DoAsync(order, WireJson.Default.CatchUpOrder, WireJson.Default.CutResult, desk.CatchUpAsync, cancel),
             DatabaseOrders.Promote => await DoAsync(order, WireJson.Default.PromoteOrder, WireJson.Default.PromoteResult, desk.PromoteAsync, cancel),
             DatabaseOrders.Restart => await DoAsync(order, WireJson.Default.PromoteOrder, WireJson.Default.PromoteResult, desk.RestartAsync, cancel),
             _ => new OrderResult { Id = order.Id, Done = false, Refused = true, Error = $"agent/{options.Region} does not know the order {order.Kind}." },

@@ -24,6 +24,7 @@ internal sealed partial class DatabaseOrderDesk(
     /// <summary>What the knowledge of the WAL's end may cost a failover.</summary>
     private static readonly TimeSpan EndMax = TimeSpan.FromMilliseconds(100);
     private static readonly TimeSpan CutMax = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan CatchUpMax = TimeSpan.FromSeconds(5);
 
     public Task<FenceResult> FenceAsync(FenceOrder order, CancellationToken cancel) => keeper.ExclusiveAsync(DatabaseState.Fenced, async token =>
     {
@@ -45,24 +46,46 @@ internal sealed partial class DatabaseOrderDesk(
         driver.Follow(null);
         await driver.ReloadAsync(token);
 
-        var started = Stopwatch.GetTimestamp();
-        using var pace = new PeriodicTimer(Look);
-        await using var connection = await sql.OpenAsync(token);
-        while (true)
+        return await EndAsync(sql, timeline, effect, token);
+    }, cancel);
+
+    /// <summary>
+    /// Before a promotion: what another copy has received and this one has not is taken from there, so that the highest position of the epoch's
+    /// timeline is promoted and not merely the one that was named. Both stay cut off the primary.
+    /// </summary>
+    public Task<CutResult> CatchUpAsync(CatchUpOrder order, CancellationToken cancel) => keeper.ExclusiveAsync(DatabaseState.Standby, async token =>
+    {
+        if (state.Current.CutEpoch is not { } cut || cut < order.Epoch)
+            throw new InvalidOperationException($"The copy in {options.Region} is not cut off epoch {order.Epoch} yet; it is cut before it catches up.");
+        var sql = driver.Local(Assignment.DatabaseName);
+        var timeline = home.Timeline();
+        var effect = false;
+        try
         {
-            await using var command = new NpgsqlCommand("select (select count(*) from pg_stat_wal_receiver), pg_last_wal_receive_lsn()::text, pg_last_wal_replay_lsn()::text, (select max(epoch) from buildrunner.epoch)", connection);
-            await using (var row = await command.ExecuteReaderAsync(token))
+            var started = Stopwatch.GetTimestamp();
+            using var pace = new PeriodicTimer(Look);
+            while (Lsn.Parse(await sql.ScalarAsync<string>("select pg_last_wal_replay_lsn()::text", token) ?? "0/0") is var replayed && replayed < order.Until)
             {
-                await row.ReadAsync(token);
-                var replayed = row.IsDBNull(2) ? default : Lsn.Parse(row.GetString(2));
-                var received = row.IsDBNull(1) ? replayed : Lsn.Parse(row.GetString(1));
-                if (row.GetInt64(0) == 0 && replayed >= received)
-                    return new CutResult(timeline, received, replayed, row.IsDBNull(3) ? null : row.GetInt64(3), effect);
-                if (Stopwatch.GetElapsedTime(started) > CutMax)
-                    throw new TimeoutException($"The standby in {options.Region} has received {received} and replayed only {replayed} after {CutMax.TotalSeconds:F0} s.");
+                if (!effect)
+                {
+                    driver.FollowCopy(order.Host, order.Port);
+                    await driver.ReloadAsync(token);
+                    effect = true;
+                }
+                if (Stopwatch.GetElapsedTime(started) > CatchUpMax)
+                    throw new TimeoutException($"The copy in {options.Region} has reached only {replayed} of the {order.Until} that {order.From} holds, after {CatchUpMax.TotalSeconds:F0} s.");
+                await pace.WaitForNextTickAsync(token);
             }
-            await pace.WaitForNextTickAsync(token);
         }
+        finally
+        {
+            if (effect)
+            {
+                driver.Follow(null);
+                await driver.ReloadAsync(CancellationToken.None);
+            }
+        }
+        return await EndAsync(sql, timeline, effect, token);
     }, cancel);
 
     public Task<CutResult> UncutAsync(CutOrder order, CancellationToken cancel) => keeper.ExclusiveAsync(DatabaseState.Standby, async token =>
@@ -74,6 +97,29 @@ internal sealed partial class DatabaseOrderDesk(
         var replayed = Lsn.Parse(await sql.ScalarAsync<string>("select pg_last_wal_replay_lsn()::text", token) ?? "0/0");
         return new CutResult(home.Timeline(), replayed, replayed, await sql.ScalarAsync<long?>("select max(epoch) from buildrunner.epoch", token), effect);
     }, cancel);
+
+    /// <summary>Waits until nothing is received any more and all that was received is replayed.</summary>
+    private async Task<CutResult> EndAsync(LocalSql sql, int timeline, bool effect, CancellationToken cancel)
+    {
+        var started = Stopwatch.GetTimestamp();
+        using var pace = new PeriodicTimer(Look);
+        await using var connection = await sql.OpenAsync(cancel);
+        while (true)
+        {
+            await using var command = new NpgsqlCommand("select (select count(*) from pg_stat_wal_receiver), pg_last_wal_receive_lsn()::text, pg_last_wal_replay_lsn()::text, (select max(epoch) from buildrunner.epoch)", connection);
+            await using (var row = await command.ExecuteReaderAsync(cancel))
+            {
+                await row.ReadAsync(cancel);
+                var replayed = row.IsDBNull(2) ? default : Lsn.Parse(row.GetString(2));
+                var received = row.IsDBNull(1) ? replayed : Lsn.Parse(row.GetString(1));
+                if (row.GetInt64(0) == 0 && replayed >= received)
+                    return new CutResult(timeline, received, replayed, row.IsDBNull(3) ? null : row.GetInt64(3), effect);
+                if (Stopwatch.GetElapsedTime(started) > CutMax)
+                    throw new TimeoutException($"The standby in {options.Region} has received {received} and replayed only {replayed} after {CutMax.TotalSeconds:F0} s.");
+            }
+            await pace.WaitForNextTickAsync(cancel);
+        }
+    }
 
     public Task<PromoteResult> PromoteAsync(PromoteOrder order, CancellationToken cancel) => keeper.ExclusiveAsync(DatabaseState.Promoting, async token =>
     {

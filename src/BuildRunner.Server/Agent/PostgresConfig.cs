@@ -48,6 +48,9 @@ internal static class PostgresConfig
     public static string Replication(string? connection, string slot) =>
         connection is null ? "primary_conninfo = ''\n" : $"primary_conninfo = '{connection.Replace("'", "''", StringComparison.Ordinal)}'\nprimary_slot_name = '{slot}'\n";
 
+    /// <summary>Another copy, to take from it what it holds more; a copy has no slot for us.</summary>
+    public static string Copy(string connection) => $"primary_conninfo = '{connection.Replace("'", "''", StringComparison.Ordinal)}'\nprimary_slot_name = ''\n";
+
     public static string Connection(string host, int port, string region, string passwordFile, string? database = null) =>
         $"host={host} port={port} user=br_replication{(database is null ? "" : $" dbname={database}")} passfile={passwordFile} application_name={region} connect_timeout=3 keepalives_idle=2 keepalives_interval=1 keepalives_count=3 tcp_user_timeout=5000";
 

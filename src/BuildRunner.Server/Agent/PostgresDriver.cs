@@ -82,6 +82,14 @@ internal sealed class PostgresDriver(AgentOptions options, PostgresHome home, Po
         account.Write(Path.Combine(home.Data, "replication.conf"), PostgresConfig.Replication(connection, Slot));
     }
 
+    /// <summary>Receives from another copy; takes effect at the next reload.</summary>
+    public void FollowCopy(string host, int port)
+    {
+        WritePasswordFile();
+        var to = network.Map(host, port);
+        account.Write(Path.Combine(home.Data, "replication.conf"), PostgresConfig.Copy(PostgresConfig.Connection(to.Host, to.Port, options.Region, home.PasswordFile)));
+    }
+
     public Task ReloadAsync(CancellationToken cancel) => Local("postgres").ExecuteAsync("select pg_reload_conf()", cancel);
 
     /// <summary>Starts PostgreSQL under a guard and returns when it accepts connections. The caller holds the right to: the permit is written here.</summary>

@@ -63,7 +63,7 @@ internal sealed record SavedTable(RoutingTable Table, string Path, DateTimeOffse
 
     private static RoutingTable? Read(string path)
     {
-        try { return JsonSerializer.Deserialize(File.ReadAllBytes(path), WireJson.Default.RoutingTable); }
+        try { return JsonSerializer.Deserialize(File.ReadAllBytes(path), WireJson.Default.GatewayDocument)?.Table; }
         catch (Exception error) when (error is JsonException or IOException or UnauthorizedAccessException) { return null; } // half a file is no table: take an older one
     }
 }

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using BuildRunner.Cli;
 using BuildRunner.Client;
+using BuildRunner.Client.Routing;
 using BuildRunner.Client.Regions;
 using BuildRunner.Core.Databases;
 using BuildRunner.Core.Regions;
@@ -61,7 +62,7 @@ public class StatusTests
             """.ReplaceLineEndings("\n"), text.ToString());
     }
 
-    private static string Table(long version, HealthState primary) => JsonSerializer.Serialize(new RoutingTable
+    private static string Table(long version, HealthState primary) => JsonSerializer.Serialize(new GatewayDocument { Table = new RoutingTable
     {
         Version = version,
         At = DateTimeOffset.UtcNow,
@@ -74,7 +75,7 @@ public class StatusTests
         ],
         Services = [],
         Databases = [new DatabaseRow { Name = "main", Epoch = 1, State = EpochState.Open, Primary = "us-east-1" }],
-    }, WireJson.Default.RoutingTable);
+    } }, WireJson.Default.GatewayDocument);
 
     private sealed class Folder : IDisposable
     {
