@@ -26,6 +26,9 @@ internal sealed partial class DatabaseOrderDesk(
     private static readonly TimeSpan CutMax = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan CatchUpMax = TimeSpan.FromSeconds(5);
 
+    /// <summary>How long replay must stand still, waiting for more, before a record that ends in the air counts as the end.</summary>
+    private static readonly TimeSpan EndQuiet = TimeSpan.FromMilliseconds(40);
+
     public Task<FenceResult> FenceAsync(FenceOrder order, CancellationToken cancel) => keeper.ExclusiveAsync(DatabaseState.Fenced, async token =>
     {
         var answer = home.HasData ? await guard.FenceAsync(order.Epoch, order.Run, token) : FenceNothing(order);
@@ -46,7 +49,7 @@ internal sealed partial class DatabaseOrderDesk(
         driver.Follow(null);
         await driver.ReloadAsync(token);
 
-        return await EndAsync(sql, timeline, effect, token);
+        return await EndAsync(sql, options.Region, timeline, effect, token);
     }, cancel);
 
     /// <summary>
@@ -85,7 +88,7 @@ internal sealed partial class DatabaseOrderDesk(
                 await driver.ReloadAsync(CancellationToken.None);
             }
         }
-        return await EndAsync(sql, timeline, effect, token);
+        return await EndAsync(sql, options.Region, timeline, effect, token);
     }, cancel);
 
     public Task<CutResult> UncutAsync(CutOrder order, CancellationToken cancel) => keeper.ExclusiveAsync(DatabaseState.Standby, async token =>
@@ -98,24 +101,35 @@ internal sealed partial class DatabaseOrderDesk(
         return new CutResult(home.Timeline(), replayed, replayed, await sql.ScalarAsync<long?>("select max(epoch) from buildrunner.epoch", token), effect);
     }, cancel);
 
-    /// <summary>Waits until nothing is received any more and all that was received is replayed.</summary>
-    private async Task<CutResult> EndAsync(LocalSql sql, int timeline, bool effect, CancellationToken cancel)
+    /// <summary>
+    /// Waits until nothing is received any more and replay waits for more. What was received may end within a record, so the position that counts
+    /// is the one replayed when the startup process has come to the end.
+    /// </summary>
+    private static async Task<CutResult> EndAsync(PostgresSql sql, string region, int timeline, bool effect, CancellationToken cancel)
     {
+        const string look = """
+            select (select count(*) from pg_stat_wal_receiver), pg_last_wal_receive_lsn()::text, pg_last_wal_replay_lsn()::text, (select max(epoch) from buildrunner.epoch),
+                exists (select from pg_stat_activity where backend_type = 'startup' and wait_event in ('RecoveryWalStream', 'RecoveryRetrieveRetryInterval'))
+            """;
         var started = Stopwatch.GetTimestamp();
         using var pace = new PeriodicTimer(Look);
         await using var connection = await sql.OpenAsync(cancel);
+        var (last, since) = (default(Lsn), started);
         while (true)
         {
-            await using var command = new NpgsqlCommand("select (select count(*) from pg_stat_wal_receiver), pg_last_wal_receive_lsn()::text, pg_last_wal_replay_lsn()::text, (select max(epoch) from buildrunner.epoch)", connection);
+            await using var command = new NpgsqlCommand(look, connection);
             await using (var row = await command.ExecuteReaderAsync(cancel))
             {
                 await row.ReadAsync(cancel);
                 var replayed = row.IsDBNull(2) ? default : Lsn.Parse(row.GetString(2));
                 var received = row.IsDBNull(1) ? replayed : Lsn.Parse(row.GetString(1));
-                if (row.GetInt64(0) == 0 && replayed >= received)
+                if (replayed != last)
+                    (last, since) = (replayed, Stopwatch.GetTimestamp());
+                var atEnd = replayed >= received || (row.GetBoolean(4) && Stopwatch.GetElapsedTime(since) >= EndQuiet);
+                if (row.GetInt64(0) == 0 && atEnd)
                     return new CutResult(timeline, received, replayed, row.IsDBNull(3) ? null : row.GetInt64(3), effect);
                 if (Stopwatch.GetElapsedTime(started) > CutMax)
-                    throw new TimeoutException($"The standby in {options.Region} has received {received} and replayed only {replayed} after {CutMax.TotalSeconds:F0} s.");
+                    throw new TimeoutException($"The standby in {region} has received {received} and replayed only {replayed} after {CutMax.TotalSeconds:F0} s.");
             }
             await pace.WaitForNextTickAsync(cancel);
         }

@@ -22,7 +22,9 @@ internal sealed record PowerOff
     public required string Region { get; init; }
     public required bool Off { get; init; }
     public bool Effect { get; init; }
-    public int Killed { get; init; }
+
+    /// <summary>How many processes it ended; zero: none was left alive; null: the driver cannot tell.</summary>
+    public int? Killed { get; init; }
     public string Evidence { get; init; } = "";
 }
 

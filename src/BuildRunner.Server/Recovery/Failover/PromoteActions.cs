@@ -12,12 +12,14 @@ using BuildRunner.Server.Runbooks;
 namespace BuildRunner.Server.Recovery.Failover;
 
 /// <summary>Cuts every copy that can be reached off the old epoch, has each replay to its end, and judges what the target lacks.</summary>
-internal sealed class SelectAction(Epochs epochs, INodeLinks links, NodeReach reach, IPolicySource policy) : IAction
+internal sealed class SelectAction(Epochs epochs, INodeLinks links, NodeReach reach, INodeReports reports, IPolicySource policy) : IAction
 {
     private static readonly TimeSpan OrderMax = TimeSpan.FromSeconds(10);
 
     /// <summary>Writes wait meanwhile: a copy that is not the target is named when it does not answer, and not waited for longer.</summary>
     private static readonly TimeSpan OtherMax = TimeSpan.FromSeconds(1.5);
+
+    public const string Unknown = "unknown";
 
     public string Name => "failover.select";
 
@@ -40,18 +42,38 @@ internal sealed class SelectAction(Epochs epochs, INodeLinks links, NodeReach re
         if (mine?.Data is not { } cut)
             return mine?.Failure($"Cutting {target} off epoch {record.Epoch}") ?? new ActionOutcome.Refused($"{target} is no candidate of {database}.");
 
-        var held = Lsn.Max(cut.Received, cut.Replayed);
-        var loss = KnownLoss(context, held);
-        if (FailoverPlanner.JudgeLoss(loss, policy.Current.Recovery.LossMax ?? policy.Current.Recovery.Rpo, IsTrue(context, "accept_data_loss"), target) is { } problem)
-            return new ActionOutcome.Refused(problem);
+        // The highest position on the epoch's timeline is promoted: what another copy holds more is taken from there first.
+        string? ahead = null;
+        var best = cuts.Where(c => c.Answer.Data is { } other && other.Timeline == cut.Timeline && other.MarkerEpoch == cut.MarkerEpoch).MaxBy(c => c.Answer.Data!.Replayed);
+        if (best.Answer.Data is { } most && most.Replayed > cut.Replayed)
+        {
+            var (caughtUp, problem) = await CatchUpAsync(context, record, target, best.Code, most, cancel);
+            if (caughtUp is null && !IsTrue(context, "accept_data_loss"))
+                return new ActionOutcome.Refused($"{best.Code} holds {most.Replayed - cut.Replayed} bytes more than {target}, which could not take them from there ({problem}). Name {best.Code} as the target, or give --accept-data-loss.");
+            ahead = caughtUp is null ? $"{best.Code} holds {most.Replayed - cut.Replayed} bytes more" : null;
+            cut = caughtUp ?? cut;
+        }
 
-        var ahead = cuts.Where(c => c.Code != target && c.Answer.Data is { } other && other.Timeline == cut.Timeline && Lsn.Max(other.Received, other.Replayed) > held)
-            .Select(c => $"{c.Code} holds {Lsn.Max(c.Answer.Data!.Received, c.Answer.Data.Replayed) - held} bytes more");
+        var held = cut.Replayed;
+        var loss = KnownLoss(context, held);
+        if (FailoverPlanner.JudgeLoss(loss, policy.Current.Recovery.LossMax ?? policy.Current.Recovery.Rpo, IsTrue(context, "accept_data_loss"), target) is { } refusal)
+            return new ActionOutcome.Refused(refusal);
+
         return ActionOutcome.Finished(
             ("target", target), ("held", held.ToString()), ("timeline", cut.Timeline.ToString(CultureInfo.InvariantCulture)),
             ("known_loss_ms", loss?.TotalMilliseconds.ToString("0", CultureInfo.InvariantCulture)),
-            ("ahead", string.Join("; ", ahead) is { Length: > 0 } text ? text : null),
+            ("ahead", ahead),
             ("unreachable", string.Join(", ", record.Candidates.Where(c => c != record.Primary && !cuts.Any(x => x.Code == c && x.Answer.Data is not null))) is { Length: > 0 } away ? away : null));
+    }
+
+    private async Task<(CutResult? Result, string? Problem)> CatchUpAsync(ActionContext context, EpochRecord record, string target, string from, CutResult most, CancellationToken cancel)
+    {
+        if (reports.LastAgent(from)?.Report is not { DatabasePort: > 0 } source)
+            return (null, $"where {from}'s PostgreSQL is, is not known");
+        context.Progress($"{target} takes from {from} what it holds more");
+        var answer = await links.GiveAsync(Orders.Agent(target), $"{context.Key}/{target}/catch-up", DatabaseOrders.CatchUp, record.Epoch, context,
+            new CatchUpOrder(record.Database, record.Epoch, context.Run, from, source.Host, source.DatabasePort, most.Replayed), WireJson.Default.CatchUpOrder, WireJson.Default.CutResult, OrderMax, cancel);
+        return (answer.Data, answer.Error);
     }
 
     public async Task<ActionOutcome> UndoAsync(ActionContext context, CancellationToken cancel)
@@ -68,11 +90,21 @@ internal sealed class SelectAction(Epochs epochs, INodeLinks links, NodeReach re
             : new ActionOutcome.Failed($"These copies do not follow {record.Primary} again: {string.Join("; ", failed.Select(f => $"{f.Code}: {f.Answer.Error}"))}.");
     }
 
-    /// <summary>Nothing, when the copy holds all that the primary is known to have written; else the lag that was known when the run was admitted.</summary>
+    /// <summary>
+    /// Nothing, when the copy holds all that the primary is known to have written; else the lag that was known when the run was admitted. To it comes
+    /// the time in which a primary that was alive may have acknowledged writes of which nobody was told.
+    /// </summary>
     private static TimeSpan? KnownLoss(ActionContext context, Lsn held)
     {
         if (context.Outputs.TryGetValue("fence.end", out var end) && Lsn.TryParse(end, out var last) && held >= last)
             return TimeSpan.Zero;
+        if (!context.Outputs.TryGetValue("fence.unheard_ms", out var unheard) || unheard.Length == 0)
+            return KnownLag(context, held);
+        return double.TryParse(unheard, CultureInfo.InvariantCulture, out var ms) && KnownLag(context, held) is { } lag ? lag + TimeSpan.FromMilliseconds(ms) : null;
+    }
+
+    private static TimeSpan? KnownLag(ActionContext context, Lsn held)
+    {
         if (context.Inputs.TryGetValue("primary_written", out var text) && Lsn.TryParse(text, out var written) && held >= written)
             return TimeSpan.Zero;
         return context.Inputs.TryGetValue("known_loss_ms", out var known) && double.TryParse(known, CultureInfo.InvariantCulture, out var ms)

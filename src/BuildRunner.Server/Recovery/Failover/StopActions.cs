@@ -124,7 +124,7 @@ internal sealed class FenceAction(Epochs epochs, INodeLinks links, INodeReports 
         {
             await events.RecordAsync("fence.stated", context.Actor, $"{context.Actor} vouches that {record.Primary} acknowledges nothing more: {why}",
                 new Dictionary<string, string> { ["run"] = context.Run, ["epoch"] = record.Epoch.ToString(CultureInfo.InvariantCulture) }, cancel);
-            return Proven(Proof(FenceProofKind.Stated, record, $"{context.Actor} says: {why}"), null, effect: true);
+            return Proven(Proof(FenceProofKind.Stated, record, $"{context.Actor} says: {why}"), null, effect: true, Unheard(record));
         }
         return new ActionOutcome.Refused(
             $"Nothing proves that {record.Primary} acknowledges no more writes: {string.Join("; ", tried)}. Two primaries would lose data silently. "
@@ -192,7 +192,7 @@ internal sealed class FenceAction(Epochs epochs, INodeLinks links, INodeReports 
         {
             var off = await power.OffAsync(record.Primary, stop.Token);
             if (off.Off && off.Region == record.Primary)
-                return Proven(Proof(FenceProofKind.PoweredOff, record, off.Evidence), null, off.Effect);
+                return Proven(Proof(FenceProofKind.PoweredOff, record, off.Evidence), null, off.Effect, off.Killed == 0 ? null : Unheard(record));
             tried.Add($"the power driver could not turn it off ({off.Evidence})");
         }
         catch (Exception error) when (error is HttpRequestException or InvalidOperationException or IOException or JsonException or System.ComponentModel.Win32Exception)
@@ -225,11 +225,18 @@ internal sealed class FenceAction(Epochs epochs, INodeLinks links, INodeReports 
     private FenceProof Proof(FenceProofKind kind, EpochRecord record, string evidence) =>
         new() { Kind = kind, Epoch = record.Epoch, Region = record.Primary, Evidence = evidence, At = time.GetUtcNow() };
 
-    private static ActionOutcome Proven(FenceProof? proof, Lsn? end, bool effect) => proof is null
+    /// <summary>
+    /// How long the primary may have gone on acknowledging unheard: it was alive, or may have been, until this proof, and nobody was told what it
+    /// wrote since its last report. "unknown" when this server process never had one.
+    /// </summary>
+    private string Unheard(EpochRecord record) =>
+        reports.LastAgent(record.Primary)?.Age.TotalMilliseconds.ToString("0", CultureInfo.InvariantCulture) ?? SelectAction.Unknown;
+
+    private static ActionOutcome Proven(FenceProof? proof, Lsn? end, bool effect, string? unheard = null) => proof is null
         ? new ActionOutcome.Refused("The epoch record holds no proof.")
         : ActionOutcome.Finished(
             ("proof", JsonSerializer.Serialize(proof, WireJson.Default.FenceProof)), ("kind", JsonNamingPolicyOf(proof.Kind)),
-            ("end", end?.ToString()), ("effect", effect ? "true" : "false"));
+            ("end", end?.ToString()), ("effect", effect ? "true" : "false"), ("unheard_ms", unheard));
 
     private static string JsonNamingPolicyOf(FenceProofKind kind) => JsonNamingPolicy.SnakeCaseLower.ConvertName(kind.ToString());
 }
