@@ -273,7 +273,7 @@ internal sealed class SimulatedAgent(FailoverHouse house, string code)
                 await Task.Delay(20, CancellationToken.None);
                 continue;
             }
-            house.Report(code, new AgentReport { Incarnation = "a", At = DateTimeOffset.UtcNow, Host = "h", Database = Reading() });
+            house.Report(code, new AgentReport { Incarnation = "a", At = DateTimeOffset.UtcNow, Host = "h", DatabasePort = 5433, Database = Reading() });
             foreach (var order in await house.PollAsync(node, "a"))
             {
                 if (!_remembered.TryGetValue(order.Id, out var result))
@@ -299,6 +299,11 @@ internal sealed class SimulatedAgent(FailoverHouse house, string code)
         };
     }
 
+    /// <summary>What this copy holds when it is cut.</summary>
+    public Lsn Held { get; set; } = new(1000);
+    public bool CatchUpFails { get; set; }
+    public int CatchUps { get; private set; }
+
     private OrderResult Carry(Order order)
     {
         if (order.Epoch < _fenced && order.Kind != DatabaseOrders.Fence)
@@ -314,7 +319,13 @@ internal sealed class SimulatedAgent(FailoverHouse house, string code)
                 if (Fails.Contains(order.Kind))
                     return new OrderResult { Id = order.Id, Done = false, Error = "the disk is full" };
                 Cuts += order.Kind == DatabaseOrders.Cut ? 1 : -1;
-                return Done(order, new CutResult(1, new Lsn(1000), new Lsn(1000), 1, true), WireJson.Default.CutResult);
+                return Done(order, new CutResult(1, Held, Held, 1, true), WireJson.Default.CutResult);
+            case DatabaseOrders.CatchUp:
+                if (CatchUpFails)
+                    return new OrderResult { Id = order.Id, Done = false, Error = "it cannot be reached" };
+                Held = order.Arguments.Deserialize(WireJson.Default.CatchUpOrder)!.Until;
+                CatchUps++;
+                return Done(order, new CutResult(1, Held, Held, 1, true), WireJson.Default.CutResult);
             case DatabaseOrders.Promote:
                 if (RefusesToPromote)
                     return new OrderResult { Id = order.Id, Done = false, Error = "cannot" };
@@ -340,11 +351,14 @@ internal sealed class SimulatedPower : IPowerDriver
     public bool Ready { get; set; }
     public int Effects { get; private set; }
 
+    /// <summary>How many processes were alive until the power went.</summary>
+    public int? Killed { get; set; } = 0;
+
     public Task<PowerOff> OffAsync(string region, CancellationToken cancel)
     {
         var effect = Effects == 0;
         Effects = 1;
-        return Task.FromResult(new PowerOff { Region = region, Off = true, Effect = effect, Evidence = "no process is left" });
+        return Task.FromResult(new PowerOff { Region = region, Off = true, Effect = effect, Killed = Killed, Evidence = "no process is left" });
     }
 }
 

@@ -69,6 +69,29 @@ public class FailoverTests
     }
 
     [Fact(Timeout = 60_000)]
+    public async Task Failover_AnotherCopyHoldsMore_TheTargetTakesItFromThereFirst()
+    {
+        await using var house = new FailoverHouse();
+        house.Agents[FailoverHouse.Europe].Held = new Lsn(5000);
+        await house.OpenAsync(Cancel);
+        Assert.Null(await house.RunAsync(Cancel, ("target", FailoverHouse.West)));
+        Assert.Equal(RunPhase.Succeeded, (await house.TheRunAsync(Cancel)).State);
+        Assert.Equal((new Lsn(5000), 1), (house.Agents[FailoverHouse.West].Held, house.Agents[FailoverHouse.West].CatchUps));
+    }
+
+    [Fact(Timeout = 60_000)]
+    public async Task Failover_TheTargetCannotTakeWhatAnotherHolds_IsRefusedAndUndone()
+    {
+        await using var house = new FailoverHouse();
+        house.Agents[FailoverHouse.Europe].Held = new Lsn(5000);
+        house.Agents[FailoverHouse.West].CatchUpFails = true;
+        await house.OpenAsync(Cancel);
+        await house.RunAsync(Cancel, ("target", FailoverHouse.West));
+        Assert.Equal(0, house.Agents[FailoverHouse.West].Promotions);
+        Assert.Equal(FailoverHouse.East, (await house.Epochs.GetAsync("main", Cancel))!.Primary);
+    }
+
+    [Fact(Timeout = 60_000)]
     public async Task Failover_Stated_IsDoneAndAudited()
     {
         await using var house = new FailoverHouse();
