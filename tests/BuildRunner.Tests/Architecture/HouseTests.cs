@@ -1,8 +1,8 @@
-using System.Runtime.CompilerServices;
 using System.Xml.Linq;
 using BuildRunner.Core.Routing;
 using BuildRunner.Server.Storage;
 using Mono.Cecil;
+using BuildRunner.Tests.Support;
 
 namespace BuildRunner.Tests.Architecture;
 
@@ -12,7 +12,7 @@ public class HouseTests
 {
     private const int LinesMax = 500;
 
-    private static string Root { get; } = FindRoot();
+    private static string Root { get; } = Repository.Root;
 
     [Theory]
     [MemberData(nameof(Projects))]
@@ -123,16 +123,5 @@ public class HouseTests
         module.Types.Add(called);
         module.Types.Add(caller);
         return module;
-    }
-
-    private static string FindRoot([CallerFilePath] string here = "")
-    {
-        // Deterministic builds map source paths away: then the folder of the test program leads up to the root.
-        for (var at = new DirectoryInfo(File.Exists(here) ? Path.GetDirectoryName(here)! : AppContext.BaseDirectory); at is not null; at = at.Parent)
-        {
-            if (File.Exists(Path.Combine(at.FullName, "BuildRunner.slnx")))
-                return at.FullName;
-        }
-        throw new DirectoryNotFoundException("BuildRunner.slnx is in no folder above the tests.");
     }
 }

@@ -1,7 +1,7 @@
 using System.Diagnostics;
-using System.Runtime.CompilerServices;
 using System.Text.Json;
 using BuildRunner.Dev;
+using BuildRunner.Tests.Support;
 
 namespace BuildRunner.Tests.EndToEnd;
 
@@ -25,7 +25,7 @@ public sealed class Sandbox : IAsyncDisposable
 
     private Sandbox(string data) => Data = data;
 
-    public static string Root { get; } = FindRoot();
+    public static string Root { get; } = Repository.Root;
     public static string Program { get; } = Path.Combine(Root, "artifacts/br/br");
 
     public string Data { get; }
@@ -118,15 +118,5 @@ public sealed class Sandbox : IAsyncDisposable
     {
         foreach (var log in Directory.Exists(Layout.Logs) ? Directory.GetFiles(Layout.Logs) : [])
             TestContext.Current.TestOutputHelper?.WriteLine($"--- {Path.GetFileName(log)}\n{string.Join('\n', File.ReadLines(log).TakeLast(25))}");
-    }
-
-    private static string FindRoot([CallerFilePath] string here = "")
-    {
-        for (var at = new DirectoryInfo(File.Exists(here) ? Path.GetDirectoryName(here)! : AppContext.BaseDirectory); at is not null; at = at.Parent)
-        {
-            if (File.Exists(Path.Combine(at.FullName, "BuildRunner.slnx")))
-                return at.FullName;
-        }
-        throw new DirectoryNotFoundException("BuildRunner.slnx is in no folder above the tests.");
     }
 }

@@ -1,14 +1,14 @@
-using System.Runtime.CompilerServices;
 using System.Text;
 using BuildRunner.Core.Policy;
 using BuildRunner.Server.Policy;
+using BuildRunner.Tests.Support;
 
 namespace BuildRunner.Tests.Policy;
 
 /// <summary>Policies for tests, and the one way to bind them.</summary>
 internal static class Policies
 {
-    public static string ShippedPath { get; } = Path.Combine(Root(), "governance", "policy.yml");
+    public static string ShippedPath { get; } = Path.Combine(Repository.Root, "governance", "policy.yml");
 
     public static string Shipped { get; } = File.ReadAllText(ShippedPath);
 
@@ -24,6 +24,4 @@ internal static class Policies
 
     /// <summary>The one error of a text.</summary>
     public static PolicyError Error(string text, params (string Name, string Value)[] variables) => Assert.Single(Bind(text, variables).Errors);
-
-    public static string Root([CallerFilePath] string here = "") => Path.GetFullPath(Path.Combine(Path.GetDirectoryName(here)!, "../../.."));
 }

@@ -1,5 +1,6 @@
 using System.Text;
 using BuildRunner.Core.Policy;
+using BuildRunner.Tests.Support;
 
 namespace BuildRunner.Tests.Policy;
 
@@ -8,7 +9,7 @@ namespace BuildRunner.Tests.Policy;
 public class PolicyReferenceTests
 {
     private const string Begin = "<!-- keys: made from the schema -->\n";
-    private static readonly string Page = Path.Combine(Policies.Root(), "docs", "reference", "policy.md");
+    private static readonly string Page = Path.Combine(Repository.Root, "docs", "reference", "policy.md");
 
     [Fact]
     public void Page_IsCurrent()
