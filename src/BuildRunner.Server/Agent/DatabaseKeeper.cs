@@ -20,6 +20,7 @@ internal sealed partial class DatabaseKeeper(
     private static readonly TimeSpan ReadMax = TimeSpan.FromSeconds(2);
     private readonly SemaphoreSlim _gate = new(1, 1);
     private readonly PostgresReader _reader = new(time);
+    private readonly StreamWatch _stream = new(time);
     private readonly Damper _failures = new(time);
     private readonly Damper _slots = new(time);
     private string? _detail;
@@ -29,8 +30,6 @@ internal sealed partial class DatabaseKeeper(
     private string? _decided;
     private int _orders;
     private int _startFailures;
-    private Lsn? _lastReplayed;
-    private long _movedAt;
 
     /// <summary>What is being done, for the readings; null: nothing that hides what PostgreSQL says itself.</summary>
     public DatabaseState? Activity { get; private set; }
@@ -155,19 +154,9 @@ internal sealed partial class DatabaseKeeper(
             Reading = reading,
             FencedEpoch = Fence?.Epoch,
             Confirmed = StartAsk is not null && assignment.ConfirmedAsk == StartAsk,
-            Stuck = StuckFor(assignment, reading),
+            Stuck = _stream.Look(reading, assignment.Epoch, reading is null ? null : _reader.ReceiverAge),
             StartFailures = _startFailures,
         };
-    }
-
-    private TimeSpan StuckFor(DatabaseAssignment assignment, DatabaseReading? reading)
-    {
-        if (reading is not { State: DatabaseState.Standby } || (reading.MarkerEpoch == assignment.Epoch && reading.Streaming) || reading.Replayed != _lastReplayed || _movedAt == 0)
-        {
-            _lastReplayed = reading?.Replayed;
-            _movedAt = time.GetTimestamp();
-        }
-        return time.GetElapsedTime(_movedAt);
     }
 
     /// <summary>Kept while PostgreSQL lies in the same place, and so the connection too.</summary>
@@ -221,14 +210,14 @@ internal sealed partial class DatabaseKeeper(
             case DatabaseStep.Follow:
                 await SetFollowingAsync(assignment, cancel);
                 await driver.ReloadAsync(cancel);
-                _movedAt = time.GetTimestamp();
+                _stream.Begin();
                 break;
             case DatabaseStep.Rejoin:
                 if (state.Current.PrimaryEpoch is not null)
                     Activity = DatabaseState.Rejoining;
                 if (await rejoin.RejoinAsync(assignment, facts.Reading?.Replayed, cancel))
                     await StartStandbyAsync(cancel);
-                _movedAt = time.GetTimestamp();
+                _stream.Begin();
                 break;
             case DatabaseStep.StopStale stale:
                 Activity = DatabaseState.Fenced;
@@ -259,7 +248,7 @@ internal sealed partial class DatabaseKeeper(
         _startFailures++;
         await driver.StartAsync(standby: true, cancel);
         _startFailures = 0;
-        _movedAt = time.GetTimestamp();
+        _stream.Begin();
         Changed?.Invoke();
     }
 

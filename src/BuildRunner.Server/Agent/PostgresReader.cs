@@ -21,7 +21,8 @@ internal sealed class PostgresReader(TimeProvider time) : IAsyncDisposable
                case when r.recovering then extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp())::float8 end,
                (select timeline_id from pg_control_checkpoint()),
                current_setting('data_checksums') = 'on', current_setting('wal_log_hints') = 'on', current_setting('server_version'),
-               (select system_identifier::text from pg_control_system())
+               (select system_identifier::text from pg_control_system()),
+               (select extract(epoch from clock_timestamp() - a.backend_start)::float8 from pg_stat_activity a where a.pid = w.pid)
         from (select pg_is_in_recovery() as recovering) r left join pg_stat_wal_receiver w on true
         """;
     private const string ReplicasSql = "select application_name, state, sent_lsn::text, replay_lsn::text, extract(epoch from replay_lag)::float8 from pg_stat_replication where application_name not like 'pg_%'";
@@ -31,6 +32,9 @@ internal sealed class PostgresReader(TimeProvider time) : IAsyncDisposable
     private NpgsqlConnection? _connection;
     private PostgresSql? _sql;
     private int _lastTimeline;
+
+    /// <summary>For how long the receiver of the last reading had lived then; null: there was none.</summary>
+    public TimeSpan? ReceiverAge { get; private set; }
 
     /// <summary>What PostgreSQL says of itself, within about a second; an exception when it says nothing.</summary>
     public async Task<DatabaseReading> ReadAsync(string database, PostgresSql sql, CancellationToken cancel)
@@ -81,6 +85,7 @@ internal sealed class PostgresReader(TimeProvider time) : IAsyncDisposable
         var replayed = Position(row, 5);
         var streaming = recovering && !row.IsDBNull(6) && row.GetString(6) == "streaming";
         var told = Position(row, 8);
+        ReceiverAge = row.IsDBNull(15) ? null : TimeSpan.FromSeconds(row.GetDouble(15));
         if (!recovering)
             _lag.Forget();
         // Without a receiver the control file is all there is, and it lags behind a change of timeline.

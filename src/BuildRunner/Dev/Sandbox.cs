@@ -30,7 +30,7 @@ internal static class Sandbox
             _ = supervisor.StopAsked.ContinueWith(_ => stop.Cancel(), TaskScheduler.Default);
             try
             {
-                supervisor.StartAll();
+                await supervisor.StartAllAsync(stop.Token);
                 using (var readiness = new Readiness(supervisor))
                 {
                     if (await readiness.WaitAsync(say, stop.Token) is { } missing)

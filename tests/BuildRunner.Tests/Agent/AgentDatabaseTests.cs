@@ -26,13 +26,14 @@ public sealed class AgentDatabaseTests : AgentPair
     {
         East.Assign(East.Duty(1, East, initialise: true));
         await East.PassAsync(); // asks
-        var making = East.PassAsync();
+        var making = East.ReconcileAsync();
+        using var pace = new PeriodicTimer(TimeSpan.FromMilliseconds(10));
         var seen = new HashSet<(DatabaseState, string?)>();
         while (!making.IsCompleted)
         {
             await East.ReadAsync();
             seen.Add((East.Reading?.State ?? DatabaseState.Unknown, East.Reading?.Detail));
-            await Task.Yield();
+            await pace.WaitForNextTickAsync(Cancel);
         }
         await making;
         Assert.Contains((DatabaseState.Starting, "initdb runs"), seen);

@@ -105,11 +105,17 @@ internal sealed class AgentHost : IAsyncDisposable
 
     public async Task PassAsync(bool confirm = true)
     {
+        await ReconcileAsync(confirm);
+        await ReadAsync();
+    }
+
+    /// <summary>A pass of the database's loop alone: the reading's loop may run beside it, as it does in an agent, but never twice at once.</summary>
+    public async Task ReconcileAsync(bool confirm = true)
+    {
         var keeper = _services.GetRequiredService<DatabaseKeeper>();
         if (confirm && keeper.StartAsk is { } ask && _assignment is { Duty: DatabaseDuty.Primary } assignment && assignment.ConfirmedAsk != ask)
             Assign(assignment with { ConfirmedAsk = ask });
         await _services.GetRequiredService<DatabaseLoop>().RunOnceAsync(TestContext.Current.CancellationToken);
-        await _services.GetRequiredService<ReadingLoop>().RunOnceAsync(TestContext.Current.CancellationToken);
     }
 
     public Task ReadAsync() => _services.GetRequiredService<ReadingLoop>().RunOnceAsync(TestContext.Current.CancellationToken);
