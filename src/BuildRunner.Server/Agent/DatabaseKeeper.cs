@@ -40,6 +40,9 @@ internal sealed partial class DatabaseKeeper(
     /// <summary>The ask of this start, see <see cref="AgentReport.StartAsk"/>.</summary>
     public string? StartAsk { get; private set; }
 
+    /// <summary>True once this host's PostgreSQL has answered this agent.</summary>
+    public bool HasAnswered { get; private set; }
+
     /// <summary>Something changed that the server waits for.</summary>
     public event Action? Changed;
 
@@ -143,6 +146,11 @@ internal sealed partial class DatabaseKeeper(
             limit.CancelAfter(ReadMax);
             try { reading = await _reader.ReadAsync(assignment.Name, Local(assignment), limit.Token); }
             catch (Exception) when (!cancel.IsCancellationRequested) { } // unknown, and said so by the null
+        }
+        if (reading is not null && !HasAnswered)
+        {
+            HasAnswered = true;
+            Changed?.Invoke();
         }
         return new DatabaseFacts
         {

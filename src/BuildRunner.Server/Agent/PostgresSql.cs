@@ -5,8 +5,8 @@ namespace BuildRunner.Server.Agent;
 /// <summary>Short statements to a PostgreSQL, each on a connection of its own with a limit: a hung server costs a second, not the agent.</summary>
 internal sealed class PostgresSql(string connection)
 {
-    /// <summary>Built-in types only: reading a server's own types would cost a query a connection.</summary>
-    private readonly NpgsqlDataSource _source = new NpgsqlDataSourceBuilder(connection).ConfigureTypeLoading(types => types.EnableTypeLoading(false)).Build();
+    /// <summary>Plain types only: the others cost time at every start, and reading a server's own would cost a query a connection.</summary>
+    private readonly NpgsqlDataSource _source = new NpgsqlSlimDataSourceBuilder(connection).ConfigureTypeLoading(types => types.EnableTypeLoading(false)).Build();
 
     public static PostgresSql Local(string permitFolder, int port, string database, int timeoutSeconds = 5) => new(new NpgsqlConnectionStringBuilder
     {

@@ -9,6 +9,7 @@ internal sealed class Supervisor : IAsyncDisposable
     private static readonly TimeSpan StopMax = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan KillMax = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan HeadStartMax = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan AgentsFirst = TimeSpan.FromMilliseconds(500);
     private static readonly TimeSpan HeadStartPace = TimeSpan.FromMilliseconds(25);
 
     private readonly DevLayout _layout;
@@ -40,16 +41,23 @@ internal sealed class Supervisor : IAsyncDisposable
     public void AskToStop() => _stopAsked.TrySetResult();
 
     /// <summary>
-    /// Starts everything, what others wait for first: the server, and the agents whose databases need its word. The rest follows when the server
-    /// listens, or after a moment in any case; on a machine of two cores they would only delay it.
+    /// Starts everything, what others wait for first: the server; when it listens, the agents whose databases need its word; a moment later the rest.
+    /// On a machine of two cores all at once would delay what all wait for. Each wait has a limit, so that everything is started in any case.
     /// </summary>
     public async Task StartAllAsync(CancellationToken cancel)
     {
-        var first = _children.Where(c => c.Plan.Region is null || (c.Plan.Region.HasDatabase && c.Plan.Name.StartsWith("agent-", StringComparison.Ordinal))).ToList();
-        foreach (var child in first)
-            child.Start();
+        var agents = _children.Where(c => c.Plan.Region is { HasDatabase: true } && c.Plan.Name.StartsWith("agent-", StringComparison.Ordinal)).ToList();
+        Server.Start();
         await ServerListensAsync(cancel);
-        foreach (var child in _children.Except(first).Where(c => _power[c.Plan.Region!.Code].Power == RegionPower.On))
+        Start(agents);
+        await Task.Delay(AgentsFirst, cancel);
+        Start(_children.Except(agents).Where(c => c != Server));
+    }
+
+    /// <summary>Those whose region is on: a command may have come meanwhile.</summary>
+    private void Start(IEnumerable<Child> children)
+    {
+        foreach (var child in children.Where(c => c.Plan.Region is { } region && _power[region.Code].Power == RegionPower.On))
             child.Start();
     }
 

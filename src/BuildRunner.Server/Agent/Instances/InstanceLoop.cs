@@ -8,25 +8,32 @@ namespace BuildRunner.Server.Agent.Instances;
 internal sealed partial class InstanceLoop : ReconcileLoop
 {
     private static readonly TimeSpan ProbeMax = TimeSpan.FromSeconds(1);
+
+    /// <summary>How long, after the agent's start, instances wait for this host's database to answer for the first time.</summary>
+    private static readonly TimeSpan DatabaseFirstMax = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan EndMax = TimeSpan.FromSeconds(2.5);
     private readonly AgentOptions _options;
     private readonly AssignmentBook _book;
     private readonly AddressWriter _address;
+    private readonly DatabaseKeeper _keeper;
     private readonly TimeProvider _time;
+    private readonly long _began;
     private readonly ILogger<InstanceLoop> _logger;
     private readonly HttpClient _http;
     private readonly string _logs;
     private readonly List<InstanceProcess> _instances = [];
     private IReadOnlyList<InstanceReading> _readings = [];
 
-    public InstanceLoop(AgentOptions options, AssignmentBook book, AddressWriter address, TimeProvider time, ILogger<InstanceLoop> logger)
+    public InstanceLoop(AgentOptions options, AssignmentBook book, AddressWriter address, DatabaseKeeper keeper, TimeProvider time, ILogger<InstanceLoop> logger)
         : base(TimeSpan.FromMilliseconds(250), time, logger)
     {
-        (_options, _book, _address, _time, _logger) = (options, book, address, time, logger);
+        (_options, _book, _address, _keeper, _time, _logger) = (options, book, address, keeper, time, logger);
+        _began = time.GetTimestamp();
         _http = new HttpClient(new SocketsHttpHandler { UseProxy = false, UseCookies = false, AllowAutoRedirect = false, ConnectTimeout = ProbeMax }) { Timeout = ProbeMax };
         _logs = Path.Combine(options.DataFolder, "logs");
         Directory.CreateDirectory(_logs);
         book.Changed += Wake;
+        keeper.Changed += Wake;
     }
 
     public IReadOnlyList<InstanceReading> Readings => Volatile.Read(ref _readings);
@@ -38,6 +45,8 @@ internal sealed partial class InstanceLoop : ReconcileLoop
     {
         if (_book.Current is not { } assignment)
             return;
+        if (assignment.Database is not null && !_keeper.HasAnswered && _time.GetElapsedTime(_began) < DatabaseFirstMax)
+            return; // nothing of it could serve yet, and a dozen instances that start would only delay the database
         var wanted = InstanceCommand.All(assignment.Services, _options, _address.PathOf(assignment.Database?.Name ?? "main")).ToList();
         foreach (var instance in _instances.Where(i => !i.Stopping && !wanted.Any(w => w.Id == i.Command.Id && w.IsSame(i.Command))))
         {
