@@ -28,9 +28,10 @@ public static class EpochTransitions
         At = now,
     };
 
-    /// <summary>A run takes the record: from here on it alone moves it.</summary>
-    public static EpochMove Close(EpochRecord record, string run, DateTimeOffset now) => record.State switch
+    /// <summary>A run takes the record: from here on it alone moves it. <paramref name="ended"/>: a run that has ended without giving the record back.</summary>
+    public static EpochMove Close(EpochRecord record, string run, DateTimeOffset now, string? ended = null) => record.State switch
     {
+        EpochState.Closing when ended is not null && record.Run == ended => new EpochMove.Allowed(record with { Run = run, At = now }),
         EpochState.Open => new EpochMove.Allowed(record with { State = EpochState.Closing, Run = run, At = now }),
         EpochState.Closing when record.Run == run => new EpochMove.Allowed(record),
         _ => Refuse($"epoch {record.Epoch} of {record.Database} is {Word(record)} by run {record.Run}"),

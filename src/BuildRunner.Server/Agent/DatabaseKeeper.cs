@@ -70,6 +70,12 @@ internal sealed partial class DatabaseKeeper(
             if (Volatile.Read(ref _orders) > 0)
                 return; // it came while we waited
             var facts = await LookAsync(assignment, step.Token);
+            if (facts is { State.Initialising: true, Reading: { State: DatabaseState.Primary, MarkerEpoch: { } made } })
+            {
+                // It was made whole, and only that was not written down any more.
+                state.Change(s => s with { Initialising = false, Rebuilding = false, PrimaryEpoch = made, Following = null, CutEpoch = null });
+                facts = facts with { State = state.Current };
+            }
             var decided = DatabasePlanner.Decide(assignment, facts);
             if (decided.Reason != _decided)
                 LogStep(logger, decided.GetType().Name, decided.Reason);
@@ -147,11 +153,16 @@ internal sealed partial class DatabaseKeeper(
             try { reading = await _reader.ReadAsync(assignment.Name, Local(assignment), limit.Token); }
             catch (Exception) when (!cancel.IsCancellationRequested) { } // unknown, and said so by the null
         }
+        if (reading is not null)
+            _startFailures = 0;
         if (reading is not null && !HasAnswered)
         {
             HasAnswered = true;
             Changed?.Invoke();
         }
+        var stuck = _stream.Look(reading, assignment.Epoch, reading is null ? null : _reader.ReceiverAge);
+        if (stuck == TimeSpan.Zero && reading is { Streaming: true })
+            rejoin.Healthy();
         return new DatabaseFacts
         {
             State = state.Current,
@@ -162,7 +173,7 @@ internal sealed partial class DatabaseKeeper(
             Reading = reading,
             FencedEpoch = Fence?.Epoch,
             Confirmed = StartAsk is not null && assignment.ConfirmedAsk == StartAsk,
-            Stuck = _stream.Look(reading, assignment.Epoch, reading is null ? null : _reader.ReceiverAge),
+            Stuck = stuck,
             StartFailures = _startFailures,
         };
     }
@@ -200,6 +211,9 @@ internal sealed partial class DatabaseKeeper(
                 await driver.FurnishAsync(assignment, cancel);
                 state.Change(s => s with { Initialising = false, Rebuilding = false, PrimaryEpoch = assignment.Epoch, Following = null, CutEpoch = null });
                 Changed?.Invoke();
+                break;
+            case DatabaseStep.StopUnfinished:
+                await driver.StopAsync(cancel);
                 break;
             case DatabaseStep.StartPrimary:
                 await StartPrimaryAsync(assignment, cancel);

@@ -94,11 +94,15 @@ internal sealed partial class DatabaseOrderDesk(
     public Task<CutResult> UncutAsync(CutOrder order, CancellationToken cancel) => keeper.ExclusiveAsync(DatabaseState.Standby, async token =>
     {
         var effect = state.Current.CutEpoch is not null;
-        // The next pass sets whom to follow, from the assignment.
+        // The next pass sets whom to follow, from the assignment. That is all: a PostgreSQL that is down now follows when it is up.
         state.Change(s => s with { CutEpoch = null, Following = null });
-        var sql = driver.Local(Assignment.DatabaseName);
-        var replayed = Lsn.Parse(await sql.ScalarAsync<string>("select pg_last_wal_replay_lsn()::text", token) ?? "0/0");
-        return new CutResult(home.Timeline(), replayed, replayed, await sql.ScalarAsync<long?>("select max(epoch) from buildrunner.epoch", token), effect);
+        try
+        {
+            var sql = driver.Local(Assignment.DatabaseName);
+            var replayed = Lsn.Parse(await sql.ScalarAsync<string>("select pg_last_wal_replay_lsn()::text", token) ?? "0/0");
+            return new CutResult(home.Timeline(), replayed, replayed, await sql.ScalarAsync<long?>("select max(epoch) from buildrunner.epoch", token), effect);
+        }
+        catch (Exception error) when (error is NpgsqlException or TimeoutException) { return new CutResult(home.Timeline(), default, default, null, effect); }
     }, cancel);
 
     /// <summary>

@@ -42,6 +42,9 @@ internal static class DatabasePlanner
     {
         if (assignment.Epoch < facts.State.SeenEpoch)
             return Wait($"epoch {facts.State.SeenEpoch} has begun, and the server has not said yet what {facts.Region} does in it");
+        // The first marker is the last thing that is written into a new database: without it nobody has ever used this one.
+        if (facts.Running && facts.State.Initialising && facts.Reading?.MarkerEpoch is null)
+            return new DatabaseStep.StopUnfinished { Reason = "the making of the new database was cut short" };
         if (facts.Running && facts.Reading is null)
             return Wait("PostgreSQL runs and does not answer");
         var hasData = facts.HasData && !facts.State.Initialising && !facts.State.Rebuilding;

@@ -21,6 +21,9 @@ internal sealed partial class DatabaseRejoin(
     /// <summary>What is being done now, for people; null: nothing.</summary>
     public string? Doing { get; private set; }
 
+    /// <summary>The standby comes nearer or streams: patience begins anew.</summary>
+    public void Healthy() => _patience = 0;
+
     /// <summary>A fresh copy in place of what is here; not started.</summary>
     public async Task CopyAsync(DatabaseAssignment assignment, CancellationToken cancel)
     {
@@ -108,7 +111,8 @@ internal sealed partial class DatabaseRejoin(
     {
         Doing = $"copies {assignment.Primary}";
         await driver.StopAsync(cancel);
-        await driver.CopyAsync(assignment, cancel);
+        // From the moment that the old data is being taken away, what lies here is no database until the copy is in its place.
+        await driver.CopyAsync(assignment, () => state.Change(s => s with { Rebuilding = true }), cancel);
         driver.Follow(assignment);
         driver.Configure(standby: true);
         Settle(assignment);

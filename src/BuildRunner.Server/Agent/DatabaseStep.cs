@@ -13,6 +13,9 @@ internal abstract record DatabaseStep
     /// <summary>Asks the server whether this host may start the primary of the epoch.</summary>
     public sealed record Ask : DatabaseStep;
     public sealed record Initialise : DatabaseStep;
+
+    /// <summary>A new database whose making was cut short runs here: it is ended, and made anew.</summary>
+    public sealed record StopUnfinished : DatabaseStep;
     public sealed record StartPrimary : DatabaseStep;
 
     /// <param name="Anew">True: to follow the assigned primary; false: as it was set before.</param>

@@ -26,6 +26,7 @@ internal sealed class PostgresDriver(AgentOptions options, PostgresHome home, Po
     /// <summary>A new cluster with nothing in it, not started.</summary>
     public async Task InitialiseAsync(CancellationToken cancel)
     {
+        _ = (Secret("replication"), Secret("app")); // what is missing is said before anything is made
         Clear(home.Data);
         await tools.MustRunAsync("initdb", ["-D", home.Data, "-U", "postgres", "--encoding=UTF8", "--locale=C.UTF-8", "--data-checksums", "--auth-local=peer", "--auth-host=scram-sha-256", "--no-instructions"], home.Folder, cancel);
     }
@@ -35,7 +36,10 @@ internal sealed class PostgresDriver(AgentOptions options, PostgresHome home, Po
     {
         var user = PostgresSql.Name(assignment.User);
         var database = PostgresSql.Name(assignment.DatabaseName);
+        // No password into the log or into pg_stat_statements, which keep statements as they were sent.
         await Local("postgres", 30).ExecuteAsync($"""
+            set log_min_error_statement = panic;
+            set pg_stat_statements.track_utility = off;
             create role br_replication login replication password {PostgresSql.Quote(Secret("replication"))};
             grant pg_monitor, pg_checkpoint to br_replication;
             grant execute on function pg_ls_dir(text, boolean, boolean), pg_stat_file(text, boolean), pg_read_binary_file(text), pg_read_binary_file(text, bigint, bigint, boolean) to br_replication;
@@ -52,8 +56,8 @@ internal sealed class PostgresDriver(AgentOptions options, PostgresHome home, Po
             """, cancel);
     }
 
-    /// <summary>Copies the primary into a new folder and puts it in place of what was there.</summary>
-    public async Task CopyAsync(DatabaseAssignment assignment, CancellationToken cancel)
+    /// <summary>Copies the primary into a new folder and puts it in place of what was there; <paramref name="replaces"/> is called before that goes.</summary>
+    public async Task CopyAsync(DatabaseAssignment assignment, Action replaces, CancellationToken cancel)
     {
         await MakeSlotAsync(assignment, cancel);
         WritePasswordFile();
@@ -62,6 +66,7 @@ internal sealed class PostgresDriver(AgentOptions options, PostgresHome home, Po
         await tools.MustRunAsync("pg_basebackup",
             ["-D", home.NewData, "-X", "stream", "-S", Slot, "--checkpoint=fast", "--no-password", "-d", PostgresConfig.Connection(to.Host, to.Port, options.Region, home.PasswordFile)],
             home.Folder, cancel);
+        replaces();
         Clear(home.Data);
         Directory.Move(home.NewData, home.Data);
     }

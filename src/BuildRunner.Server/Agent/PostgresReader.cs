@@ -22,7 +22,7 @@ internal sealed class PostgresReader(TimeProvider time) : IAsyncDisposable
                (select timeline_id from pg_control_checkpoint()),
                current_setting('data_checksums') = 'on', current_setting('wal_log_hints') = 'on', current_setting('server_version'),
                (select system_identifier::text from pg_control_system()),
-               (select extract(epoch from clock_timestamp() - a.backend_start)::float8 from pg_stat_activity a where a.pid = w.pid)
+               w.pid
         from (select pg_is_in_recovery() as recovering) r left join pg_stat_wal_receiver w on true
         """;
     private const string ReplicasSql = "select application_name, state, sent_lsn::text, replay_lsn::text, extract(epoch from replay_lag)::float8 from pg_stat_replication where application_name not like 'pg_%'";
@@ -32,8 +32,10 @@ internal sealed class PostgresReader(TimeProvider time) : IAsyncDisposable
     private NpgsqlConnection? _connection;
     private PostgresSql? _sql;
     private int _lastTimeline;
+    private int? _receiver;
+    private long _receiverSince;
 
-    /// <summary>For how long the receiver of the last reading had lived then; null: there was none.</summary>
+    /// <summary>For how long the receiver of the last reading has been seen, by this host's monotonic clock; null: there was none.</summary>
     public TimeSpan? ReceiverAge { get; private set; }
 
     /// <summary>What PostgreSQL says of itself, within about a second; an exception when it says nothing.</summary>
@@ -85,7 +87,10 @@ internal sealed class PostgresReader(TimeProvider time) : IAsyncDisposable
         var replayed = Position(row, 5);
         var streaming = recovering && !row.IsDBNull(6) && row.GetString(6) == "streaming";
         var told = Position(row, 8);
-        ReceiverAge = row.IsDBNull(15) ? null : TimeSpan.FromSeconds(row.GetDouble(15));
+        int? receiver = row.IsDBNull(15) ? null : row.GetInt32(15);
+        if (receiver != _receiver)
+            (_receiver, _receiverSince) = (receiver, time.GetTimestamp());
+        ReceiverAge = receiver is null ? null : time.GetElapsedTime(_receiverSince);
         if (!recovering)
             _lag.Forget();
         // Without a receiver the control file is all there is, and it lags behind a change of timeline.

@@ -18,7 +18,7 @@ internal sealed class StreamWatch(TimeProvider time)
 
     /// <param name="reading">What the standby says; null or not a standby: there is nothing to wait for.</param>
     /// <param name="epoch">The epoch whose marker it should hold.</param>
-    /// <param name="receiverAge">For how long its receiver has lived; null: there is none.</param>
+    /// <param name="receiverAge">For how long its receiver has been seen; null: there is none.</param>
     public TimeSpan Look(DatabaseReading? reading, long epoch, TimeSpan? receiverAge)
     {
         var moved = reading is not { State: DatabaseState.Standby } || reading.Replayed != _replayed;

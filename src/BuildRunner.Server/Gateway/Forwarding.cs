@@ -40,8 +40,9 @@ internal sealed class Forwarding(string gateway, GatewayTable table, IHttpForwar
         var unreachable = OriginUnreachableException.In(feature?.Exception);
         var gone = context.RequestAborted.IsCancellationRequested;
         var failed = error != ForwarderError.None && exchange.End != ExchangeEnd.OtherEpoch;
-        // A user who hangs up says nothing about the region; neither does a refusal for the epoch.
-        if (!gone)
+        var refused = Refused(feature?.Exception);
+        // A user who hangs up or sends too much says nothing about the region; neither does a refusal for the epoch.
+        if (!gone && refused is null)
             targets.Record(sending.Region, service.Name, failed: failed || exchange.Status >= 500, unreachable: unreachable is not null);
         return new Sent(sending.Region, service.Name)
         {
@@ -52,6 +53,7 @@ internal sealed class Forwarding(string gateway, GatewayTable table, IHttpForwar
             Failed = failed,
             CanAnswer = !context.Response.HasStarted && !gone,
             NotSent = unreachable is not null,
+            Refused = refused,
             TimedOut = error is ForwarderError.RequestTimedOut or ForwarderError.UpgradeActivityTimeout,
             Reason = unreachable?.Message ?? feature?.Exception?.Message ?? error.ToString(),
         };
@@ -64,6 +66,17 @@ internal sealed class Forwarding(string gateway, GatewayTable table, IHttpForwar
         return InstanceChoice.Choose(
             view.Instances(service.Name, region), TrackChoice.Choose(service, client),
             i => origins.InFlight(i.Address) + (down.Contains(i.Address) ? 1_000_000 : 0), chance, avoid);
+    }
+
+    /// <summary>Status for a body that this gateway itself would not read to its end: too large (413), or not HTTP (400).</summary>
+    private static int? Refused(Exception? error)
+    {
+        for (var at = error; at is not null; at = at.InnerException)
+        {
+            if (at is BadHttpRequestException bad)
+                return bad.StatusCode;
+        }
+        return null;
     }
 
     private static ForwarderRequestConfig ConfigFor(TimeSpan timeout) => new() { ActivityTimeout = timeout };
@@ -94,6 +107,9 @@ internal sealed record Sent(string Region, string Service)
 
     /// <summary>Proof that the origin got nothing of it.</summary>
     public bool NotSent { get; init; }
+
+    /// <summary>The status that is the user's due for a body that was not read to its end; the origin never got the whole request.</summary>
+    public int? Refused { get; init; }
     public bool TimedOut { get; init; }
     public string Reason { get; init; } = "";
 }

@@ -14,7 +14,9 @@ internal sealed class GatewayAnswers(string region)
         var response = context.Response;
         if (response.HasStarted || context.RequestAborted.IsCancellationRequested)
             return;
+        var closes = response.Headers.Connection;
         response.Clear();
+        response.Headers.Connection = closes;
         response.StatusCode = status;
         response.Headers["X-Gateway"] = region;
         response.Headers.CacheControl = "no-store";

@@ -68,7 +68,7 @@ internal sealed class GatewayPipeline(
                 SetCookie = Cookie(context, state, read.Facts, send, region, now),
             });
             // Safe methods may be sent twice whatever happened; others only when nothing was sent, and the body is still here.
-            var mayRepeat = attempt == 0 && sent is { Failed: true, CanAnswer: true } && !sent.TimedOut
+            var mayRepeat = attempt == 0 && sent is { Failed: true, CanAnswer: true, Refused: null } && !sent.TimedOut
                 && (isSafe ? HttpMethods.IsGet(context.Request.Method) || HttpMethods.IsHead(context.Request.Method) || sent.NotSent : sent.NotSent && body!.IsKept);
             if (!mayRepeat || (send.Retry is null && sent.Instance is null))
             {
@@ -177,6 +177,14 @@ internal sealed class GatewayPipeline(
         else if (!sent.CanAnswer)
         {
             return;
+        }
+        else if (sent.Refused is { } status)
+        {
+            context.Response.Headers.Connection = "close"; // what is left of the body is not read
+            await answers.WriteAsync(
+                context, status, status == 413 ? "gateway.body-too-large" : "gateway.bad-request",
+                status == 413 ? $"The request's body is larger than the {options.BodyMax} bytes that this gateway takes." : $"The request's body is not valid HTTP: {sent.Reason.TrimEnd('.')}.",
+                "The application never got the whole of it.");
         }
         else if (sent.Instance is null)
         {

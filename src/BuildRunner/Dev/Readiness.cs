@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Text.Json;
 using BuildRunner.Client;
+using BuildRunner.Client.Recovery;
 using BuildRunner.Client.Regions;
 
 namespace BuildRunner.Dev;
@@ -16,6 +17,7 @@ internal sealed class Readiness(Supervisor supervisor) : IDisposable
     private static readonly TimeSpan AnswerMax = TimeSpan.FromSeconds(3);
 
     private readonly RegionsClient _regions = new(ApiConnection.Create(new Uri(supervisor.Layout.Server), File.ReadAllText(supervisor.Layout.Token).Trim()));
+    private readonly RecoveryClient _recovery = new(ApiConnection.Create(new Uri(supervisor.Layout.Server), File.ReadAllText(supervisor.Layout.Token).Trim()));
     private readonly HttpClient _http = new(new SocketsHttpHandler { UseProxy = false, ConnectTimeout = TimeSpan.FromSeconds(1), AllowAutoRedirect = false }) { Timeout = AnswerMax };
 
     /// <summary>Null when all is ready; else what is missing when the time was up, or as soon as it is clear that it will not come.</summary>
@@ -54,7 +56,20 @@ internal sealed class Readiness(Supervisor supervisor) : IDisposable
             if (!await ServesAsync(region, cancel))
                 return new($"waiting for Shop through the gateway of {region.Code}", layout.Log($"gateway-{region.Code}"));
         }
-        return null;
+        return await UnknownLagAsync(cancel) is { } code ? new($"waiting to know how far {code} is behind", layout.Log($"agent-{code}")) : null;
+    }
+
+    /// <summary>Region of a copy whose lag is not known yet; null: all are.</summary>
+    private async Task<string?> UnknownLagAsync(CancellationToken cancel)
+    {
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        limit.CancelAfter(AnswerMax);
+        try
+        {
+            var status = await _recovery.StatusAsync(limit.Token);
+            return status.Databases.SelectMany(d => d.Regions.Where(r => r.Code != d.Primary && r.LagSeconds is null)).FirstOrDefault()?.Code;
+        }
+        catch (Exception error) when (error is ApiException or ApiUnreachableException || IsAbsence(error, cancel)) { return DevRegion.All[0].Code; }
     }
 
     /// <summary>Null while the server does not answer.</summary>

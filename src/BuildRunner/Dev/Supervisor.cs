@@ -49,16 +49,21 @@ internal sealed class Supervisor : IAsyncDisposable
         var agents = _children.Where(c => c.Plan.Region is { HasDatabase: true } && c.Plan.Name.StartsWith("agent-", StringComparison.Ordinal)).ToList();
         Server.Start();
         await ServerListensAsync(cancel);
-        Start(agents);
+        await StartAsync(agents, cancel);
         await Task.Delay(AgentsFirst, cancel);
-        Start(_children.Except(agents).Where(c => c != Server));
+        await StartAsync(_children.Except(agents).Where(c => c != Server), cancel);
     }
 
-    /// <summary>Those whose region is on: a command may have come meanwhile.</summary>
-    private void Start(IEnumerable<Child> children)
+    /// <summary>In turn with commands, and only those whose region is on: one that was killed meanwhile stays dead.</summary>
+    private async Task StartAsync(IEnumerable<Child> children, CancellationToken cancel)
     {
-        foreach (var child in children.Where(c => c.Plan.Region is { } region && _power[region.Code].Power == RegionPower.On))
-            child.Start();
+        await _turn.WaitAsync(cancel);
+        try
+        {
+            foreach (var child in children.Where(c => c.Plan.Region is { } region && _power[region.Code].Power == RegionPower.On))
+                child.Start();
+        }
+        finally { _turn.Release(); }
     }
 
     public SandboxStatus Status() => new()

@@ -24,6 +24,12 @@ public class EpochTransitionsTests
     public void Close_AnotherRun_Refused() => Refused(EpochTransitions.Close(Closing, "r2", Now), "run r1");
 
     [Fact]
+    public void Close_ByAnEndedRun_IsTakenOver() => Assert.Equal((EpochState.Closing, "r2"), (Allowed(EpochTransitions.Close(Closing, "r2", Now, ended: "r1")).State, Allowed(EpochTransitions.Close(Closing, "r2", Now, ended: "r1")).Run));
+
+    [Fact]
+    public void Close_AnotherRunThanTheEndedOne_Refused() => Refused(EpochTransitions.Close(Closing, "r2", Now, ended: "r0"), "run r1");
+
+    [Fact]
     public void Close_Moving_Refused() => Refused(EpochTransitions.Close(Moving, "r1", Now), "moving");
 
     [Fact]

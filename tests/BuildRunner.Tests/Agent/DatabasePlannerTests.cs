@@ -38,6 +38,15 @@ public class DatabasePlannerTests
         Assert.IsType(step, DatabasePlanner.Decide(Primary with { Initialise = allowed }, Down with { HasData = false, Confirmed = confirmed }));
 
     [Fact]
+    public void Decide_MakingWasCutShort_IsEndedWhateverPostgresSays()
+    {
+        var cut = Down with { Running = true, State = new() { SeenEpoch = 2, Initialising = true } };
+        Assert.IsType<DatabaseStep.StopUnfinished>(DatabasePlanner.Decide(Primary, cut));
+        Assert.IsType<DatabaseStep.StopUnfinished>(DatabasePlanner.Decide(Primary, cut with { Reading = new() { Database = "main", State = DatabaseState.Primary } }));
+        Assert.IsType<DatabaseStep.Wait>(DatabasePlanner.Decide(Primary, cut with { Reading = new() { Database = "main", State = DatabaseState.Primary, MarkerEpoch = 2 } }));
+    }
+
+    [Fact]
     public void Decide_StandbyNoData_Copies() => Assert.IsType<DatabaseStep.Copy>(DatabasePlanner.Decide(Standby, DownStandby with { HasData = false }));
 
     [Fact]

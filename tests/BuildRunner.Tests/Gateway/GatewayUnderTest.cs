@@ -28,7 +28,7 @@ internal sealed class GatewayUnderTest : IAsyncDisposable
     public IServiceProvider Services => _app!.Services;
     public string Folder => _folder;
 
-    public async Task StartAsync(RoutingTable? table = null)
+    public async Task StartAsync(RoutingTable? table = null, long bodyMax = 100L * 1024 * 1024)
     {
         File.WriteAllText(Path.Combine(_folder, "token"), "x");
         var port = FreePort();
@@ -41,6 +41,7 @@ internal sealed class GatewayUnderTest : IAsyncDisposable
             TokenFile = Path.Combine(_folder, "token"),
             Listen = $"127.0.0.1:{port}",
             ConnectTimeout = TimeSpan.FromMilliseconds(500),
+            BodyMax = bodyMax,
         }, new DirectNetwork());
         if (table is not null)
             Apply(table);

@@ -1,4 +1,6 @@
 using System.Net;
+using System.Net.Sockets;
+using System.Text;
 using BuildRunner.Core.Databases;
 
 namespace BuildRunner.Tests.Gateway;
@@ -45,6 +47,45 @@ public sealed class RetryTests : IAsyncDisposable
         await _gateway.StartAsync(_gateway.Standard());
         Assert.Equal(HttpStatusCode.GatewayTimeout, (await _gateway.GetAsync()).StatusCode);
         Assert.Equal((1, 0), (_gateway.Near.Requests, _gateway.Far.Requests));
+    }
+
+    /// <summary>Longer than the gateway keeps, so that it streams; the origin waits for a rest that never comes.</summary>
+    [Theory(Timeout = 30_000)]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task Post_BodyTooLarge_Is413AndNoUnknownOutcome(bool chunked)
+    {
+        await _gateway.StartAsync(_gateway.Standard(), bodyMax: 2 * 1024 * 1024);
+        using var client = new TcpClient();
+        await client.ConnectAsync(IPAddress.Loopback, _gateway.Address.Port, TestContext.Current.CancellationToken);
+        await using var stream = client.GetStream();
+        var head = $"POST /api/x HTTP/1.1\r\nHost: x\r\n{(chunked ? "Transfer-Encoding: chunked" : $"Content-Length: {3 * 1024 * 1024}")}\r\n\r\n";
+        await stream.WriteAsync(Encoding.ASCII.GetBytes(head), TestContext.Current.CancellationToken);
+        var block = new byte[64 * 1024];
+        try
+        {
+            for (var sent = 0; sent < 3 * 1024 * 1024; sent += block.Length)
+            {
+                if (chunked)
+                    await stream.WriteAsync("10000\r\n"u8.ToArray(), TestContext.Current.CancellationToken);
+                await stream.WriteAsync(block, TestContext.Current.CancellationToken);
+                if (chunked)
+                    await stream.WriteAsync("\r\n"u8.ToArray(), TestContext.Current.CancellationToken);
+            }
+        }
+        catch (IOException) { } // it has its answer already, and reads no more
+
+        var answer = "";
+        try
+        {
+            using var reader = new StreamReader(stream);
+            while (await reader.ReadLineAsync(TestContext.Current.CancellationToken) is { Length: > 0 } line)
+                answer += line + "\n";
+        }
+        catch (IOException) { } // closed with what was not read
+        Assert.StartsWith("HTTP/1.1 413", answer, StringComparison.Ordinal);
+        Assert.DoesNotContain("BuildRunner-Outcome", answer, StringComparison.OrdinalIgnoreCase);
+        Assert.Equal(0, _gateway.Report().Traffic.Unknown);
     }
 
     [Fact(Timeout = 30_000)]

@@ -110,7 +110,7 @@ internal sealed class FailoverHouse : IAsyncDisposable
         var dns = new DnsLoop([], Policy, _reports, new HouseHealth(), Epochs, () => Fence, _time, NullLogger<DnsLoop>.Instance);
         IAction[] all =
         [
-            new CloseAction(Epochs, _time), new HoldAction(Traffic, reach), new FenceAction(Epochs, Links, _reports, reach, Power, Events, _time),
+            new CloseAction(Epochs, Records, _time), new HoldAction(Traffic, reach), new FenceAction(Epochs, Links, _reports, reach, Power, Events, _time),
             new SelectAction(Epochs, Links, reach, _reports, Policy), new MoveAction(Epochs, _time), new PromoteAction(Links), new OpenAction(Epochs, Traffic, _time),
             new DnsAction(dns), new WarmAction(Links, reach, Policy), new VerifyAction(Links, _reports, reach, Policy, _time), new ResumeAction(Traffic),
             new SettleDnsAction(dns, _time), new SettleFollowersAction(Epochs, _reports, reach),

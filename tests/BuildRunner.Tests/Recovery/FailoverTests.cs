@@ -1,6 +1,7 @@
 using BuildRunner.Client.Databases;
 using BuildRunner.Client.Runbooks;
 using BuildRunner.Core.Databases;
+using BuildRunner.Server.Databases;
 using BuildRunner.Core.Policy;
 using BuildRunner.Core.Runbooks;
 using BuildRunner.Server.Runbooks;
@@ -117,17 +118,37 @@ public class FailoverTests
     }
 
     [Fact(Timeout = 60_000)]
-    public async Task Failover_ACopyCanNeitherBeCutOffNorBroughtBack_CallsAPerson()
+    public async Task Failover_ACopyCanNeitherBeCutOffNorBroughtBack_StillGivesThePrimaryBack()
     {
         await using var house = new FailoverHouse();
         house.Agents[FailoverHouse.West].Fails.UnionWith([DatabaseOrders.Cut, DatabaseOrders.Uncut]);
         await house.OpenAsync(Cancel);
         Assert.Null(await house.RunAsync(Cancel, ("target", FailoverHouse.West)));
         var run = await house.TheRunAsync(Cancel);
-        // The copy that could not be cut off cannot be brought back either: a person is called, and nothing else is touched.
-        Assert.Equal(RunPhase.Failed, run.State);
-        Assert.NotNull(run.Person);
-        Assert.Equal(0, house.Agents[FailoverHouse.West].Promotions);
+        // The copy that could not be cut off cannot be brought back either: that keeps nobody from starting the primary again.
+        Assert.Equal(RunPhase.RolledBack, run.State);
+        var record = await house.Epochs.GetAsync("main", Cancel);
+        Assert.Equal((2, EpochState.Open, FailoverHouse.East), (record!.Epoch, record.State, record.Primary));
+        Assert.Equal((0, 1), (house.Agents[FailoverHouse.West].Promotions, house.Agents[FailoverHouse.East].Restarts));
+    }
+
+    /// <summary>A run that called a person can leave the record closing; the next one takes it up instead of being refused for ever.</summary>
+    [Fact(Timeout = 60_000)]
+    public async Task Failover_TheRecordWasLeftClosingByAnEndedRun_TakesItUp()
+    {
+        await using var house = new FailoverHouse();
+        await house.OpenAsync(Cancel);
+        var ended = new RunRecord
+        {
+            Id = "ended", Runbook = "failover", State = RunPhase.Failed, Actor = "somebody", Reason = "a test", Inputs = new Dictionary<string, string>(),
+            StartedAt = DateTimeOffset.UtcNow, FinishedAt = DateTimeOffset.UtcNow, Over = "main", Steps = [],
+        };
+        await house.Records.PutAsync(ended, house.Fence, Cancel);
+        Assert.IsType<EpochWrite.Done>(await house.Epochs.MoveAsync("main", r => EpochTransitions.Close(r, ended.Id, DateTimeOffset.UtcNow), house.Fence, Cancel));
+
+        Assert.Null(await house.RunAsync(Cancel, ("target", FailoverHouse.West)));
+        var record = await house.Epochs.GetAsync("main", Cancel);
+        Assert.Equal((2, EpochState.Open, FailoverHouse.West), (record!.Epoch, record.State, record.Primary));
     }
 
     [Fact(Timeout = 60_000)]

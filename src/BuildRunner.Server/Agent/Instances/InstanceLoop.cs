@@ -10,7 +10,7 @@ internal sealed partial class InstanceLoop : ReconcileLoop
     private static readonly TimeSpan ProbeMax = TimeSpan.FromSeconds(1);
 
     /// <summary>How long, after the agent's start, instances wait for this host's database to answer for the first time.</summary>
-    private static readonly TimeSpan DatabaseFirstMax = TimeSpan.FromSeconds(10);
+    internal static readonly TimeSpan DatabaseFirstMax = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan EndMax = TimeSpan.FromSeconds(2.5);
     private readonly AgentOptions _options;
     private readonly AssignmentBook _book;
@@ -45,8 +45,8 @@ internal sealed partial class InstanceLoop : ReconcileLoop
     {
         if (_book.Current is not { } assignment)
             return;
-        if (assignment.Database is not null && !_keeper.HasAnswered && _time.GetElapsedTime(_began) < DatabaseFirstMax)
-            return; // nothing of it could serve yet, and a dozen instances that start would only delay the database
+        if (!MayStart(assignment.Database is not null, _keeper.HasAnswered, _time.GetElapsedTime(_began)))
+            return;
         var wanted = InstanceCommand.All(assignment.Services, _options, _address.PathOf(assignment.Database?.Name ?? "main")).ToList();
         foreach (var instance in _instances.Where(i => !i.Stopping && !wanted.Any(w => w.Id == i.Command.Id && w.IsSame(i.Command))))
         {
@@ -68,6 +68,9 @@ internal sealed partial class InstanceLoop : ReconcileLoop
         await Task.WhenAll(_instances.Select(i => LookAsync(i, cancel)));
         Publish();
     }
+
+    /// <summary>Without the database of their host instances could not serve, and a dozen that start at once would only delay it.</summary>
+    internal static bool MayStart(bool hasDatabase, bool hasAnswered, TimeSpan sinceStart) => !hasDatabase || hasAnswered || sinceStart >= DatabaseFirstMax;
 
     public override async Task StopAsync(CancellationToken cancellationToken)
     {

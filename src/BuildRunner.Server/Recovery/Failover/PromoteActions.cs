@@ -84,10 +84,11 @@ internal sealed class SelectAction(Epochs epochs, INodeLinks links, NodeReach re
         var codes = record.Candidates.Where(code => code != record.Primary && reach.Agent(code)).ToList();
         var answers = await Task.WhenAll(codes.Select(async code => (Code: code, Answer: await links.GiveAsync(Orders.Agent(code), $"{context.Key}/{code}", DatabaseOrders.Uncut, record.Epoch, context,
             new CutOrder(database, record.Epoch, context.Run), WireJson.Default.CutOrder, WireJson.Default.CutResult, OrderMax, cancel))));
+        // A copy that stays behind is named and keeps nobody from giving the primary its right to write back, which matters more.
         var failed = answers.Where(a => a.Answer.Data is null).ToList();
         return failed.Count == 0
             ? ActionOutcome.Finished()
-            : new ActionOutcome.Failed($"These copies do not follow {record.Primary} again: {string.Join("; ", failed.Select(f => $"{f.Code}: {f.Answer.Error}"))}.");
+            : ActionOutcome.Finished(("not_following", string.Join("; ", failed.Select(f => $"{f.Code}: {f.Answer.Error}"))));
     }
 
     /// <summary>

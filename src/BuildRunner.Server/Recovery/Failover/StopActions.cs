@@ -11,7 +11,7 @@ using BuildRunner.Server.Runbooks;
 namespace BuildRunner.Server.Recovery.Failover;
 
 /// <summary>`open(e)` → `closing(e)`: from here on this run alone moves the epoch.</summary>
-internal sealed class CloseAction(Epochs epochs, TimeProvider time) : IAction
+internal sealed class CloseAction(Epochs epochs, RunRecords runs, TimeProvider time) : IAction
 {
     public string Name => "failover.close";
 
@@ -23,7 +23,9 @@ internal sealed class CloseAction(Epochs epochs, TimeProvider time) : IAction
             return new ActionOutcome.Refused($"Database {database} has no epoch.");
         if (record.State == EpochState.Moving && record.Primary != context.Arguments["target"])
             return Outputs(record); // the target of an earlier run was lost: it is proven silent like any primary
-        return await epochs.MoveAsync(database, r => r.State == EpochState.Moving ? EpochTransitions.Adopt(r, context.Run, time.GetUtcNow()) : EpochTransitions.Close(r, context.Run, time.GetUtcNow()), context.Fence, cancel) switch
+        // A run that called a person may have left it closing; nobody else would ever give it back.
+        var ended = record is { State: EpochState.Closing, Run: { } former } && former != context.Run && await runs.GetAsync(former, cancel) is { FinishedAt: not null } ? former : null;
+        return await epochs.MoveAsync(database, r => r.State == EpochState.Moving ? EpochTransitions.Adopt(r, context.Run, time.GetUtcNow()) : EpochTransitions.Close(r, context.Run, time.GetUtcNow(), ended), context.Fence, cancel) switch
         {
             EpochWrite.Done done => Outputs(done.Record),
             EpochWrite.Refused refused => new ActionOutcome.Refused(refused.Reason),
