@@ -146,11 +146,13 @@ internal sealed partial class DatabaseKeeper(
     {
         var running = await guard.StatusAsync(cancel) is { Running: true };
         DatabaseReading? reading = null;
+        var noDatabase = false;
         if (running)
         {
             using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
             limit.CancelAfter(ReadMax);
             try { reading = await _reader.ReadAsync(assignment.Name, Local(assignment), limit.Token); }
+            catch (PostgresException error) when (error.SqlState == PostgresErrorCodes.InvalidCatalogName) { noDatabase = true; }
             catch (Exception) when (!cancel.IsCancellationRequested) { } // unknown, and said so by the null
         }
         if (reading is not null)
@@ -171,6 +173,7 @@ internal sealed partial class DatabaseKeeper(
             StandbySignal = home.IsStandby,
             Running = running,
             Reading = reading,
+            NoDatabase = noDatabase,
             FencedEpoch = Fence?.Epoch,
             Confirmed = StartAsk is not null && assignment.ConfirmedAsk == StartAsk,
             Stuck = stuck,

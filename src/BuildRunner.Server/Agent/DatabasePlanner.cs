@@ -20,6 +20,9 @@ internal sealed record DatabaseFacts
 
     /// <summary>What PostgreSQL says; null: nothing, or it does not run.</summary>
     public DatabaseReading? Reading { get; init; }
+
+    /// <summary>PostgreSQL answered that the application's database does not exist.</summary>
+    public bool NoDatabase { get; init; }
     public long? FencedEpoch { get; init; }
 
     /// <summary>The server answered this start's ask: the epoch is open and this host its primary.</summary>
@@ -42,8 +45,9 @@ internal static class DatabasePlanner
     {
         if (assignment.Epoch < facts.State.SeenEpoch)
             return Wait($"epoch {facts.State.SeenEpoch} has begun, and the server has not said yet what {facts.Region} does in it");
-        // The first marker is the last thing that is written into a new database: without it nobody has ever used this one.
-        if (facts.Running && facts.State.Initialising && facts.Reading?.MarkerEpoch is null)
+        // The first marker is the last thing that is written into a new database: without it nobody has ever used this one. That must have been
+        // read: a PostgreSQL that does not answer may hold a database in use.
+        if (facts is { Running: true, State.Initialising: true } and ({ NoDatabase: true } or { Reading: { State: DatabaseState.Primary, MarkerEpoch: null } }))
             return new DatabaseStep.StopUnfinished { Reason = "the making of the new database was cut short" };
         if (facts.Running && facts.Reading is null)
             return Wait("PostgreSQL runs and does not answer");

@@ -26,8 +26,8 @@ internal sealed class StreamWatch(TimeProvider time)
         if (_movedAt is not { } since || moved || streams)
         {
             _replayed = reading?.Replayed;
-            since = time.GetTimestamp();
-            _movedAt = since;
+            _movedAt = time.GetTimestamp();
+            return TimeSpan.Zero;
         }
         return time.GetElapsedTime(since);
     }
