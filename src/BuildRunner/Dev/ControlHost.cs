@@ -50,7 +50,7 @@ internal static class ControlHost
         app.Map("POST", "/v1/server/stop", _ => supervisor.StopServerAsync(), DevJson.Default.Done);
         app.Map("POST", "/v1/server/restart", async context =>
         {
-            var start = context.Request.ContentLength > 0 ? await context.Request.ReadFromJsonAsync(DevJson.Default.ServerStart, context.RequestAborted) : null;
+            var start = context.Request.HasJsonContentType() ? await context.Request.ReadFromJsonAsync(DevJson.Default.ServerStart, context.RequestAborted) : null;
             return await supervisor.RestartServerAsync(start?.Environment ?? new Dictionary<string, string>());
         }, DevJson.Default.Done);
     }

@@ -14,7 +14,7 @@ public sealed class CrashPointTests(ITestOutputHelper output)
     [InlineData(2, true)]
     [InlineData(5, true)]
     [InlineData(8, false)]
-    public Task Failover_ServerDiesAfterAJournalWrite_TheRunIsFinished(int write, bool killed) => CrashAsync(write, killed);
+    public async Task Failover_ServerDiesAfterAJournalWrite_TheRunIsFinished(int write, bool killed) => Assert.True(await CrashAsync(write, killed), "the server died");
 
     /// <summary>All of them; the number is counted, not known.</summary>
     [Theory(Timeout = 3_600_000), Trait("Category", "long")]
