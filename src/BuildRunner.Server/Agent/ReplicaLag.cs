@@ -3,20 +3,24 @@ using BuildRunner.Core.Databases;
 namespace BuildRunner.Server.Agent;
 
 /// <summary>
-/// How far a standby is behind in time. The time of the last replayed commit alone does not say it: a primary that commits nothing would let
-/// it grow without anything being missed.
+/// How far a standby is behind in time, by this host's clock alone: what the primary was known to have written is noted at each look, and the
+/// newest note that is replayed says how old the copy's state is. The age of the last replayed commit would compare two hosts' clocks, and grow
+/// while a primary commits nothing; it is used only until something was held whole.
 /// </summary>
 internal sealed class ReplicaLag(TimeProvider time)
 {
-    private (Lsn Known, long At)? _mark;
+    private const int NotesMax = 256;
+    private readonly Queue<(Lsn Known, long At)> _notes = new();
+    private (Lsn Known, long At)? _lastNoted;
+    private long _spacing;
     private long? _heldAt;
 
     /// <summary>False: nothing was ever held whole, so that one look says little and a second one may say all.</summary>
     public bool HasHeld => _heldAt is not null;
 
     /// <summary>
-    /// Zero when everything that the primary is known to have written is replayed; else the smaller of the time since the copy last held
-    /// everything and the age of the last replayed commit; null while it never streamed.
+    /// Zero when everything that the primary is known to have written is replayed; else the time since the newest moment whose writes are all
+    /// replayed; null while it never streamed.
     /// </summary>
     public double? Seconds(bool streaming, Lsn? replayed, Lsn? received, Lsn? told, double? sinceCommit)
     {
@@ -24,19 +28,48 @@ internal sealed class ReplicaLag(TimeProvider time)
         Lsn? known = told is null && received is null ? null : Lsn.Max(told ?? default, received ?? default);
         if (streaming && (known is null || replayed >= known))
         {
-            (_heldAt, _mark) = (now, null);
+            _heldAt = now;
+            Drop();
             return 0;
         }
-        if (_mark is { } mark && replayed >= mark.Known)
-            (_heldAt, _mark) = (mark.At, null); // what was known then is held now: nothing of that moment is missing
-        if (streaming && _mark is null && known is { } end)
-            _mark = (end, now);
-        if (_heldAt is not { } held)
-            return streaming ? sinceCommit is { } age ? Math.Max(0, age) : null : null;
-        var sinceHeld = time.GetElapsedTime(held, now).TotalSeconds;
-        return Math.Max(0, Math.Min(sinceHeld, sinceCommit ?? sinceHeld));
+        while (_notes.TryPeek(out var note) && replayed >= note.Known)
+            _heldAt = _notes.Dequeue().At; // what was known then is held now: nothing of that moment is missing
+        if (streaming && known is { } end)
+            Note(end, now);
+        return _heldAt is { } held ? time.GetElapsedTime(held, now).TotalSeconds
+            : streaming && sinceCommit is { } age ? Math.Max(0, age)
+            : null;
     }
 
     /// <summary>It is no standby: what it held says nothing about the next primary.</summary>
-    public void Forget() => (_heldAt, _mark) = (null, null);
+    public void Forget()
+    {
+        _heldAt = null;
+        Drop();
+    }
+
+    /// <summary>A copy that is behind for long keeps every second note and then takes half as many: the answer stays true, only coarser.</summary>
+    private void Note(Lsn end, long now)
+    {
+        if (_lastNoted is { } last && (end <= last.Known || now - last.At < _spacing))
+            return;
+        if (_notes.Count == NotesMax)
+        {
+            for (var i = 0; i < NotesMax; i++)
+            {
+                var note = _notes.Dequeue();
+                if (i % 2 == 0)
+                    _notes.Enqueue(note);
+            }
+            _spacing = (now - _notes.Peek().At) / (NotesMax / 2);
+        }
+        _lastNoted = (end, now);
+        _notes.Enqueue((end, now));
+    }
+
+    private void Drop()
+    {
+        _notes.Clear();
+        (_lastNoted, _spacing) = (null, 0);
+    }
 }

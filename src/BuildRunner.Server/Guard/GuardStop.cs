@@ -10,9 +10,11 @@ internal sealed class GuardStop(GuardOptions options)
     /// <summary>What an immediate stop may take before SIGKILL: a frozen postmaster ignores SIGQUIT while its sessions go on acknowledging.</summary>
     private static readonly TimeSpan ImmediateMax = TimeSpan.FromMilliseconds(200);
     private static readonly TimeSpan KillMax = TimeSpan.FromSeconds(5);
+    private const int FastLookMs = 20;
     private readonly Lock _gate = new();
     private readonly DataProcesses _processes = new(options.Data);
     private bool _finished;
+    private volatile bool _urgent;
 
     /// <summary>After PostgreSQL's end: what a stop has not done. Done once, because the permit of the next start may lie there soon after.</summary>
     public void Finish(Process postmaster)
@@ -24,8 +26,10 @@ internal sealed class GuardStop(GuardOptions options)
         }
     }
 
+    /// <summary>Without an epoch PostgreSQL may first end in its own time, <see cref="GuardRequest.FastMs"/> at most; a fence and the deadline cut that short.</summary>
     public GuardAnswer Stop(Process? postmaster, GuardRequest request)
     {
+        _urgent |= request.FastMs == 0;
         lock (_gate)
         {
             var started = Stopwatch.GetTimestamp();
@@ -36,7 +40,9 @@ internal sealed class GuardStop(GuardOptions options)
             if (!ended && request.Epoch is null && request.FastMs > 0)
             {
                 _ = GuardNative.Kill(postmaster!.Id, GuardNative.SigInt);
-                ended = postmaster.WaitForExit(request.FastMs);
+                for (var patience = request.FastMs; !ended && patience > 0 && !_urgent; patience -= FastLookMs)
+                    ended = postmaster.WaitForExit(FastLookMs);
+                was = ended ? "ended by the fast stop" : was;
             }
             if (!ended)
             {

@@ -16,8 +16,7 @@ internal sealed class Readiness(Supervisor supervisor) : IDisposable
     private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(100);
     private static readonly TimeSpan AnswerMax = TimeSpan.FromSeconds(3);
 
-    private readonly RegionsClient _regions = new(ApiConnection.Create(new Uri(supervisor.Layout.Server), File.ReadAllText(supervisor.Layout.Token).Trim()));
-    private readonly RecoveryClient _recovery = new(ApiConnection.Create(new Uri(supervisor.Layout.Server), File.ReadAllText(supervisor.Layout.Token).Trim()));
+    private readonly ApiConnection _api = ApiConnection.Create(new Uri(supervisor.Layout.Server), File.ReadAllText(supervisor.Layout.Token).Trim());
     private readonly HttpClient _http = new(new SocketsHttpHandler { UseProxy = false, ConnectTimeout = TimeSpan.FromSeconds(1), AllowAutoRedirect = false }) { Timeout = AnswerMax };
 
     /// <summary>Null when all is ready; else what is missing when the time was up, or as soon as it is clear that it will not come.</summary>
@@ -66,7 +65,7 @@ internal sealed class Readiness(Supervisor supervisor) : IDisposable
         limit.CancelAfter(AnswerMax);
         try
         {
-            var status = await _recovery.StatusAsync(limit.Token);
+            var status = await new RecoveryClient(_api).StatusAsync(limit.Token);
             return status.Databases.SelectMany(d => d.Regions.Where(r => r.Code != d.Primary && r.LagSeconds is null)).FirstOrDefault()?.Code;
         }
         catch (Exception error) when (error is ApiException or ApiUnreachableException || IsAbsence(error, cancel)) { return DevRegion.All[0].Code; }
@@ -77,7 +76,7 @@ internal sealed class Readiness(Supervisor supervisor) : IDisposable
     {
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
         limit.CancelAfter(AnswerMax);
-        try { return await _regions.HealthAsync(all: true, from: null, limit.Token); }
+        try { return await new RegionsClient(_api).HealthAsync(all: true, from: null, limit.Token); }
         catch (Exception error) when (error is ApiException or ApiUnreachableException || IsAbsence(error, cancel)) { return null; }
     }
 

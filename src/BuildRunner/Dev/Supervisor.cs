@@ -217,6 +217,8 @@ internal sealed class Supervisor : IAsyncDisposable
                 throw new InvalidOperationException($"{region.Code} does not end: {string.Join(", ", left.Select(p => $"{p.Id} ({p.Name})"))} is left.");
             await Task.Delay(TimeSpan.FromMilliseconds(5));
         }
+        foreach (var child in _children.Where(c => c.Plan.Region == region))
+            await child.EndedAsync(KillMax); // a start that follows must not take a process that is just ending for a running one
         return killed.Count;
     }
 

@@ -30,7 +30,7 @@ public sealed class GuardTests : AgentPair
     }
 
     [Fact(Timeout = TestMax)]
-    public async Task Lifeline_HolderKilled_EndsPostgres()
+    public async Task Lifeline_HolderKilled_EndsPostgresWithALastCheckpoint()
     {
         var path = Path.Combine(Folder, "lifeline");
         using var holder = Process.Start(new ProcessStartInfo("python3", ["-c", "import socket,sys,time\ns=socket.socket(socket.AF_UNIX)\ns.bind(sys.argv[1])\ns.listen(8)\nheld=[]\nwhile True: held.append(s.accept())", path]))!;
@@ -42,6 +42,22 @@ public sealed class GuardTests : AgentPair
         holder.Kill();
         await Eventually.TrueAsync(() => host.Processes().Count == 0, "nothing outlives the holder", Cancel, TimeSpan.FromSeconds(5));
         await Eventually.TrueAsync(() => !Directory.Exists(folder), "the guard takes its folder away", Cancel, TimeSpan.FromSeconds(5));
+        Assert.Contains("database system is shut down", await File.ReadAllTextAsync(host.Home.Log, Cancel));
+    }
+
+    /// <summary>A session that ignores the fast stop (frozen) would hold it for seconds: a fence does not wait for that.</summary>
+    [Fact(Timeout = TestMax)]
+    public async Task Fence_DuringAFastStopThatHangs_CutsItShort()
+    {
+        await BeginAsync(standby: false);
+        var status = (await East.Guard.StatusAsync(Cancel))!;
+        Signal(status.Postmaster, 19); // frozen: it hears no fast stop
+        var stop = East.Guard.StopAsync(TimeSpan.FromSeconds(25), Cancel);
+        await Eventually.TrueAsync(() => !File.Exists(Path.Combine(East.Home.PermitFolder(), "permit.conf")), "the fast stop has begun", Cancel);
+
+        Assert.True((await East.FenceAsync(1)).Effect); // its answer is waited for 8 s
+        Assert.Empty(East.Processes());
+        await stop;
     }
 
     /// <summary>The guard is killed and its PostgreSQL frozen before the signal of its death: the agent fences by `br guard --fence`.</summary>

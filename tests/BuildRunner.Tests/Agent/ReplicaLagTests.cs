@@ -10,6 +10,8 @@ public class ReplicaLagTests
     private readonly FakeTimeProvider _time = new();
     private readonly ReplicaLag _lag;
 
+    private static Lsn At(int second) => Lsn.Parse($"1/{second * 4096:X}");
+
     public ReplicaLagTests() => _lag = new(_time);
 
     [Fact]
@@ -30,11 +32,27 @@ public class ReplicaLagTests
     }
 
     [Fact]
-    public void Seconds_BehindUnderLoad_IsTheAgeOfTheLastCommit()
+    public void Seconds_BehindUnderLoad_IsTheAgeOfTheNewestLookWhoseWritesAreReplayedWhateverTheOtherHostsClockSays()
     {
-        _lag.Seconds(true, Late, Late, Late, 0);
-        _time.Advance(TimeSpan.FromSeconds(20));
-        Assert.Equal(0.3, _lag.Seconds(true, Late, Later, Later, 0.3));
+        _lag.Seconds(true, At(0), At(0), At(0), 0);
+        for (var second = 1; second <= 1000; second++)
+        {
+            _time.Advance(TimeSpan.FromSeconds(1));
+            var lag = _lag.Seconds(true, At(Math.Max(0, second - 3)), At(second), At(second), sinceCommit: -40);
+            Assert.Equal(Math.Min(second, 3), lag);
+        }
+    }
+
+    [Fact]
+    public void Seconds_StuckForLonger_ThanNotesAreKept_StaysTrueAndOnlyCoarser()
+    {
+        _lag.Seconds(true, At(0), At(0), At(0), 0);
+        for (var second = 1; second <= 5000; second++)
+        {
+            _time.Advance(TimeSpan.FromSeconds(1));
+            Assert.Equal(second, _lag.Seconds(true, At(0), At(second), At(second), 0));
+        }
+        Assert.InRange(_lag.Seconds(true, At(2500), At(5000), At(5000), 0)!.Value, 2500, 2600);
     }
 
     [Fact]
