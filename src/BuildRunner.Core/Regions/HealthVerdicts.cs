@@ -59,7 +59,11 @@ public static class HealthVerdicts
             return (HealthState.Unhealthy, $"{vital.Service}: {vital.Reason}");
         var applications = services.Where(s => s.Service is not (Gateway or Database)).ToList();
         if (applications.Count > 0 && applications.All(s => s.Health == HealthState.Unhealthy))
-            return (HealthState.Unhealthy, "no service is up");
+        {
+            // They wait for the database in most cases: why it is not there is what a person wants to read.
+            var database = services.Find(s => s.Service == Database && s.Health != HealthState.Healthy && s.Reason.Length > 0);
+            return (HealthState.Unhealthy, database is null ? "no service is up" : $"no service is up; {Database}: {database.Reason}");
+        }
         if (region.Control.Draining)
             return (HealthState.Draining, region.Control.Reason.Length > 0 ? $"drained: {region.Control.Reason}" : "drained");
         var faults = services.Where(s => s.Health != HealthState.Healthy).ToList();

@@ -56,8 +56,14 @@ internal sealed class ReadingLoop : ReconcileLoop, IAsyncDisposable
 
     public override async Task RunOnceAsync(CancellationToken cancel)
     {
-        if (_options.DatabasePort == 0 || _book.Current?.Database is not { } assignment || !_home.IsPrepared)
+        if (_options.DatabasePort == 0 || _book.Current?.Database is not { } assignment)
             return;
+        if (!_home.IsPrepared)
+        {
+            // Nothing can be asked yet; what keeps it from that is news all the same.
+            Volatile.Write(ref _last, _keeper.Detail is { } why ? new DatabaseReading { Database = assignment.Name, State = DatabaseState.Unknown, Detail = why } : null);
+            return;
+        }
         var guard = await _guard.StatusAsync(cancel);
         var state = _state.Current;
         var fence = _keeper.Fence;

@@ -61,7 +61,12 @@ internal sealed partial class DatabaseKeeper(
     {
         if (book.Current?.Database is not { } assignment || Volatile.Read(ref _orders) > 0)
             return;
-        await home.PrepareAsync(cancel);
+        try { await home.PrepareAsync(cancel); }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException or Win32Exception)
+        {
+            NotDone(error);
+            return;
+        }
         await _gate.WaitAsync(cancel);
         using var step = CancellationTokenSource.CreateLinkedTokenSource(cancel);
         Volatile.Write(ref _step, step);
@@ -90,10 +95,7 @@ internal sealed partial class DatabaseKeeper(
         catch (OperationCanceledException) when (step.IsCancellationRequested && !cancel.IsCancellationRequested) { } // an order goes before
         catch (Exception error) when (error is NpgsqlException or TimeoutException or InvalidOperationException or IOException or SocketException or Win32Exception or UnauthorizedAccessException)
         {
-            // The world, not a bug: a primary that is not up yet, a tool that failed. The next pass tries again.
-            _detail = ErrorClause.Of(error);
-            if (_failures.Lets(_detail))
-                LogNotDone(logger, _detail);
+            NotDone(error); // the world, not a bug: a primary that is not up yet, a tool that failed
         }
         finally
         {
@@ -101,6 +103,14 @@ internal sealed partial class DatabaseKeeper(
             Activity = null;
             _gate.Release();
         }
+    }
+
+    /// <summary>Said in the reading and, not too often, in the log; the next pass tries again.</summary>
+    private void NotDone(Exception error)
+    {
+        _detail = ErrorClause.Of(error);
+        if (_failures.Lets(_detail))
+            LogNotDone(logger, _detail);
     }
 
     /// <summary>Runs an order alone: the step under way is cancelled first.</summary>

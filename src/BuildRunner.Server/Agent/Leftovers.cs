@@ -11,6 +11,7 @@ internal sealed partial class Leftovers(AgentOptions options, TimeProvider time,
     public const string Owner = "owner";
     public const string Elsewhere = "/var/tmp";
     public const string ElsewherePrefix = "buildrunner-";
+    private const string Gone = ".gone-";
 
     /// <summary>A folder this young may be one that another agent is just making.</summary>
     private static readonly TimeSpan YoungMax = TimeSpan.FromMinutes(1);
@@ -39,7 +40,9 @@ internal sealed partial class Leftovers(AgentOptions options, TimeProvider time,
         foreach (var folder in Directory.GetDirectories(system))
         {
             var owner = Path.Combine(folder, Owner);
-            if (File.Exists(owner) && File.ReadAllText(owner) is { Length: > 0 } data && !Directory.Exists(data) && !IsHeld(folder))
+            if (IsHalfRemoved(folder))
+                Directory.Delete(folder, recursive: true);
+            else if (File.Exists(owner) && File.ReadAllText(owner) is { Length: > 0 } data && !Directory.Exists(data) && !IsHeld(folder))
                 Remove(folder, $"{data} is gone");
             else if (IsEmptyAndOld(folder))
                 Directory.Delete(folder);
@@ -50,6 +53,11 @@ internal sealed partial class Leftovers(AgentOptions options, TimeProvider time,
 
     private void SweepPlace(string place)
     {
+        if (IsHalfRemoved(place))
+        {
+            Directory.Delete(place, recursive: true);
+            return;
+        }
         var owner = Path.Combine(place, Owner);
         if (!File.Exists(owner) || File.ReadAllText(owner) is not { Length: > 0 } link)
             return;
@@ -59,9 +67,21 @@ internal sealed partial class Leftovers(AgentOptions options, TimeProvider time,
         Remove(place, $"{link} is gone");
     }
 
+    /// <summary>
+    /// Removes a folder that nobody needs any more. It is renamed first: of several that remove it at once one does, and what a killed one leaves
+    /// bears a name that says so.
+    /// </summary>
+    public void Discard(string folder)
+    {
+        var gone = $"{folder}{Gone}{Guid.NewGuid():N}";
+        try { Directory.Move(folder, gone); }
+        catch (DirectoryNotFoundException) { return; } // another agent was quicker
+        Try(() => Directory.Delete(gone, recursive: true));
+    }
+
     private void Remove(string folder, string why)
     {
-        Directory.Delete(folder, recursive: true);
+        Discard(folder);
         var above = Path.GetDirectoryName(folder)!;
         if (Path.GetDirectoryName(above) == Path.GetFullPath(options.PermitRoot) && !Directory.EnumerateFileSystemEntries(above).Any())
             Directory.Delete(above);
@@ -87,6 +107,8 @@ internal sealed partial class Leftovers(AgentOptions options, TimeProvider time,
         }
         catch (IOException) { return true; }
     }
+
+    private bool IsHalfRemoved(string folder) => Path.GetFileName(folder).Contains(Gone, StringComparison.Ordinal) && IsOld(folder);
 
     private bool IsEmptyAndOld(string folder) => !Directory.EnumerateFileSystemEntries(folder).Any() && IsOld(folder);
 

@@ -9,9 +9,10 @@ namespace BuildRunner.Server.Agent;
 /// Where a database lies on this host: `DIR/postgres/` with `data/`, `salvage/` and `fence.json`. When PostgreSQL's user cannot enter DIR
 /// (a clone under root's home), `DIR/postgres` is a link to a folder under /var/tmp.
 /// </summary>
-internal sealed class PostgresHome(AgentOptions options, PostgresAccount account, PostgresTools tools, Leftovers leftovers)
+internal sealed class PostgresHome(AgentOptions options, PostgresAccount account, PostgresTools tools, Leftovers leftovers) : IDisposable
 {
     private readonly string _link = Path.Combine(Path.GetFullPath(options.DataFolder), "postgres");
+    private readonly SemaphoreSlim _turn = new(1, 1);
     private string? _folder;
 
     /// <summary>The folder has been found or made.</summary>
@@ -32,6 +33,17 @@ internal sealed class PostgresHome(AgentOptions options, PostgresAccount account
     {
         if (_folder is not null)
             return;
+        await _turn.WaitAsync(cancel);
+        try { await FindOrMakeAsync(cancel); }
+        finally { _turn.Release(); }
+    }
+
+    public void Dispose() => _turn.Dispose();
+
+    private async Task FindOrMakeAsync(CancellationToken cancel)
+    {
+        if (_folder is not null)
+            return; // by who was before us
         Directory.CreateDirectory(options.DataFolder);
         var folder = await FindAsync(cancel);
         var data = Path.Combine(folder, "data");
@@ -68,7 +80,7 @@ internal sealed class PostgresHome(AgentOptions options, PostgresAccount account
         {
             if (!File.Exists($"{place}/{Leftovers.Owner}") || File.ReadAllText($"{place}/{Leftovers.Owner}") != _link)
                 throw new IOException($"{place} is in the way: it is not ours. Move it away, or choose a data folder that the user postgres can enter.");
-            Directory.Delete(place, recursive: true);
+            leftovers.Discard(place);
         }
         account.MakeFolder(place);
         account.Write($"{place}/{Leftovers.Owner}", _link);

@@ -31,6 +31,29 @@ public sealed class LeftoversTests : IDisposable
         Assert.True(Directory.Exists(place) && Directory.Exists(stranger));
     }
 
+    /// <summary>Agents of one machine start together and sweep the same folder: none fails, and nothing is left that no owner's name is in.</summary>
+    [Fact]
+    public void Discard_BySeveralAtOnce_LeavesNothingHalfRemoved()
+    {
+        for (var round = 0; round < 20; round++)
+        {
+            var place = Elsewhere("buildrunner-0123", Path.Combine(_folder, "gone/postgres"));
+            for (var file = 0; file < 200; file++)
+                File.WriteAllText(Path.Combine(Directory.CreateDirectory(Path.Combine(place, $"data/{file % 20}")).FullName, $"{file}"), "");
+            var leftovers = Of();
+            Parallel.For(0, 4, _ => leftovers.Discard(place));
+            Assert.Empty(Directory.GetDirectories(Path.Combine(_folder, "tmp")));
+        }
+    }
+
+    [Fact]
+    public void Sweep_WhatAKilledAgentHasHalfRemoved_Removed()
+    {
+        var place = Directory.CreateDirectory(Path.Combine(_folder, "tmp/buildrunner-0123.gone-1/data")).Parent!.FullName;
+        Sweep();
+        Assert.False(Directory.Exists(place));
+    }
+
     [Fact]
     public void Sweep_FolderElsewhereJustMade_Kept()
     {
@@ -99,7 +122,11 @@ public sealed class LeftoversTests : IDisposable
     private void Sweep(string? data = null, string? permit = null)
     {
         Directory.CreateDirectory(Path.Combine(_folder, "tmp"));
-        new Leftovers(new AgentOptions
+        Of().Sweep(data ?? Path.Combine(_folder, "data"), permit);
+    }
+
+    private Leftovers Of() => new(
+        new AgentOptions
         {
             Region = "us-east-1",
             DataFolder = _folder,
@@ -108,6 +135,5 @@ public sealed class LeftoversTests : IDisposable
             Host = "127.0.0.1",
             PermitRoot = Path.Combine(_folder, "shm"),
             ElsewhereRoot = Path.Combine(_folder, "tmp"),
-        }, _time, NullLogger<Leftovers>.Instance).Sweep(data ?? Path.Combine(_folder, "data"), permit);
-    }
+        }, _time, NullLogger<Leftovers>.Instance);
 }
