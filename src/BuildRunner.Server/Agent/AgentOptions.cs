@@ -37,6 +37,9 @@ public sealed record AgentOptions
     /// <summary>Unix socket whose holder PostgreSQL must not outlive. Default: BR_LIFELINE; null: it outlives everybody but its guard.</summary>
     public string? Lifeline { get; init; } = Environment.GetEnvironmentVariable("BR_LIFELINE");
 
+    /// <summary>The database is a sandbox's: it may go with its folder. Default: whether there is a lifeline.</summary>
+    public bool IsSandbox { get; init; } = Environment.GetEnvironmentVariable("BR_LIFELINE") is { Length: > 0 };
+
     private static string FindBinaries()
     {
         const string debian = "/usr/lib/postgresql";

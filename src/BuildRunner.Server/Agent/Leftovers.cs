@@ -4,13 +4,15 @@ namespace BuildRunner.Server.Agent;
 
 /// <summary>
 /// Takes away what killed agents and guards left behind: permits in memory, and folders under /var/tmp whose data folder was deleted. Each
-/// such folder bears a file `owner` with the path it belongs to; where a process works nothing is touched.
+/// such folder bears a file `owner` with the path it belongs to; where a process works nothing is touched, and a database only where a sandbox
+/// made it: a path that is not there may lie on a volume that is not mounted yet.
 /// </summary>
 internal sealed partial class Leftovers(AgentOptions options, TimeProvider time, ILogger<Leftovers> logger)
 {
     public const string Owner = "owner";
     public const string Elsewhere = "/var/tmp";
     public const string ElsewherePrefix = "buildrunner-";
+    public const string SandboxMark = "sandbox";
     private const string Gone = ".gone-";
 
     /// <summary>A folder this young may be one that another agent is just making.</summary>
@@ -62,7 +64,7 @@ internal sealed partial class Leftovers(AgentOptions options, TimeProvider time,
         if (!File.Exists(owner) || File.ReadAllText(owner) is not { Length: > 0 } link)
             return;
         var led = new DirectoryInfo(link).LinkTarget;
-        if (led == place || !IsOld(place) || Works(place))
+        if (led == place || !IsOld(place) || Works(place) || IsKept(place))
             return;
         Remove(place, $"{link} is gone");
     }
@@ -71,17 +73,25 @@ internal sealed partial class Leftovers(AgentOptions options, TimeProvider time,
     /// Removes a folder that nobody needs any more. It is renamed first: of several that remove it at once one does, and what a killed one leaves
     /// bears a name that says so.
     /// </summary>
-    public void Discard(string folder)
+    public void Discard(string folder, bool mustBeOld = false)
     {
         var gone = $"{folder}{Gone}{Guid.NewGuid():N}";
         try { Directory.Move(folder, gone); }
         catch (DirectoryNotFoundException) { return; } // another agent was quicker
+        if (mustBeOld && !IsOld(gone))
+        {
+            Directory.Move(gone, folder); // its owner has made it anew since it was looked at
+            return;
+        }
         Try(() => Directory.Delete(gone, recursive: true));
     }
 
+    /// <summary>A database that no sandbox made: only a person removes it.</summary>
+    public static bool IsKept(string place) => File.Exists($"{place}/data/PG_VERSION") && !File.Exists($"{place}/{SandboxMark}");
+
     private void Remove(string folder, string why)
     {
-        Discard(folder);
+        Discard(folder, mustBeOld: Path.GetFileName(folder).StartsWith(ElsewherePrefix, StringComparison.Ordinal));
         var above = Path.GetDirectoryName(folder)!;
         if (Path.GetDirectoryName(above) == Path.GetFullPath(options.PermitRoot) && !Directory.EnumerateFileSystemEntries(above).Any())
             Directory.Delete(above);
@@ -114,7 +124,8 @@ internal sealed partial class Leftovers(AgentOptions options, TimeProvider time,
 
     private bool IsOld(string folder) => time.GetUtcNow() - Directory.GetLastWriteTimeUtc(folder) > YoungMax;
 
-    private static bool Works(string folder)
+    /// <summary>A process has its working directory there, as every one of PostgreSQL's has.</summary>
+    public static bool Works(string folder)
     {
         foreach (var process in Directory.EnumerateDirectories("/proc"))
         {

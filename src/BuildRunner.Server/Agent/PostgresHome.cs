@@ -80,10 +80,17 @@ internal sealed class PostgresHome(AgentOptions options, PostgresAccount account
         {
             if (!File.Exists($"{place}/{Leftovers.Owner}") || File.ReadAllText($"{place}/{Leftovers.Owner}") != _link)
                 throw new IOException($"{place} is in the way: it is not ours. Move it away, or choose a data folder that the user postgres can enter.");
+            if (Leftovers.Works(place) || Leftovers.IsKept(place))
+            {
+                throw new IOException($"{place} holds the database of {_link}, and the link to it is gone{(Leftovers.Works(place) ? " while PostgreSQL runs there" : "")}. "
+                    + $"Link it again (ln -s {place} {_link}), or move it away to begin anew.");
+            }
             leftovers.Discard(place);
         }
         account.MakeFolder(place);
         account.Write($"{place}/{Leftovers.Owner}", _link);
+        if (options.IsSandbox)
+            account.Write($"{place}/{Leftovers.SandboxMark}", "");
         File.CreateSymbolicLink(_link, place);
         return place;
     }

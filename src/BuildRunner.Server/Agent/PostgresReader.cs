@@ -22,7 +22,7 @@ internal sealed class PostgresReader(TimeProvider time) : IAsyncDisposable
                (select timeline_id from pg_control_checkpoint()),
                current_setting('data_checksums') = 'on', current_setting('wal_log_hints') = 'on', current_setting('server_version'),
                (select system_identifier::text from pg_control_system()),
-               w.pid
+               w.pid, w.last_msg_send_time is distinct from w.last_msg_receipt_time
         from (select pg_is_in_recovery() as recovering) r left join pg_stat_wal_receiver w on true
         """;
     private const string ReplicasSql = "select application_name, state, sent_lsn::text, replay_lsn::text, extract(epoch from replay_lag)::float8 from pg_stat_replication where application_name not like 'pg_%'";
@@ -91,6 +91,8 @@ internal sealed class PostgresReader(TimeProvider time) : IAsyncDisposable
         if (receiver != _receiver)
             (_receiver, _receiverSince) = (receiver, time.GetTimestamp());
         ReceiverAge = receiver is null ? null : time.GetElapsedTime(_receiverSince);
+        // A receiver says "streaming" before it has connected. What it was sent shows in two times that begin equal; a silent primary may send nothing.
+        var fed = streaming && (row.GetBoolean(16) || ReceiverAge >= StreamWatch.Lasting);
         if (!recovering)
             _lag.Forget();
         // Without a receiver the control file is all there is, and it lags behind a change of timeline.
@@ -111,7 +113,7 @@ internal sealed class PostgresReader(TimeProvider time) : IAsyncDisposable
             Replayed = replayed,
             Streaming = streaming,
             LagBytes = streaming && replayed is { } at ? Math.Max(0, Lsn.Max(told ?? default, received ?? default) - at) : null,
-            LagSeconds = recovering ? _lag.Seconds(streaming, replayed, received, told, row.IsDBNull(9) ? null : row.GetDouble(9)) : null,
+            LagSeconds = recovering ? _lag.Seconds(fed, replayed, received, told, row.IsDBNull(9) ? null : row.GetDouble(9)) : null,
             DataChecksums = row.GetBoolean(11),
             WalLogHints = row.GetBoolean(12),
         };

@@ -14,14 +14,20 @@ internal sealed class ReplicaLag(TimeProvider time)
     private (Lsn Known, long At)? _lastNoted;
     private long _spacing;
     private long? _heldAt;
+    private long? _behindSince;
 
     /// <summary>False: nothing was ever held whole, so that one look says little and a second one may say all.</summary>
     public bool HasHeld => _heldAt is not null;
 
-    /// <summary>
+    /// <param name="streaming">The receiver has a stream: it was sent something, or was not turned away for a while.</param>
+    /// <param name="replayed">Position of the last replayed record.</param>
+    /// <param name="received">Position that was received and flushed.</param>
+    /// <param name="told">End of the primary's WAL as it last said.</param>
+    /// <param name="sinceCommit">Seconds since the last replayed commit, by the primary's clock then and this host's now.</param>
+    /// <returns>
     /// Zero when everything that the primary is known to have written is replayed; else the time since the newest moment whose writes are all
     /// replayed; null while it never streamed.
-    /// </summary>
+    /// </returns>
     public double? Seconds(bool streaming, Lsn? replayed, Lsn? received, Lsn? told, double? sinceCommit)
     {
         var now = time.GetTimestamp();
@@ -34,17 +40,22 @@ internal sealed class ReplicaLag(TimeProvider time)
         }
         while (_notes.TryPeek(out var note) && replayed >= note.Known)
             _heldAt = _notes.Dequeue().At; // what was known then is held now: nothing of that moment is missing
+        if (_notes.Count == 0)
+            _spacing = 0;
         if (streaming && known is { } end)
             Note(end, now);
-        return _heldAt is { } held ? time.GetElapsedTime(held, now).TotalSeconds
-            : streaming && sinceCommit is { } age ? Math.Max(0, age)
-            : null;
+        if (_heldAt is { } held)
+            return time.GetElapsedTime(held, now).TotalSeconds;
+        if (!streaming || sinceCommit is not { } age)
+            return null;
+        _behindSince ??= now;
+        return Math.Max(age, time.GetElapsedTime(_behindSince.Value, now).TotalSeconds); // another host's clock may be ahead
     }
 
     /// <summary>It is no standby: what it held says nothing about the next primary.</summary>
     public void Forget()
     {
-        _heldAt = null;
+        (_heldAt, _behindSince) = (null, null);
         Drop();
     }
 

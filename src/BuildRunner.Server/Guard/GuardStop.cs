@@ -29,7 +29,8 @@ internal sealed class GuardStop(GuardOptions options)
     /// <summary>Without an epoch PostgreSQL may first end in its own time, <see cref="GuardRequest.FastMs"/> at most; a fence and the deadline cut that short.</summary>
     public GuardAnswer Stop(Process? postmaster, GuardRequest request)
     {
-        _urgent |= request.FastMs == 0;
+        if (request.FastMs == 0 || request.Epoch is not null)
+            _urgent = true;
         lock (_gate)
         {
             var started = Stopwatch.GetTimestamp();

@@ -25,7 +25,7 @@ internal sealed class AgentHost : IAsyncDisposable
     private long _version;
     private DatabaseAssignment? _assignment;
 
-    public AgentHost(string folder, string region, string? lifeline = null)
+    public AgentHost(string folder, string region, string? lifeline = null, bool sandbox = true)
     {
         _folder = Path.Combine(folder, region);
         Region = region;
@@ -47,6 +47,7 @@ internal sealed class AgentHost : IAsyncDisposable
             SecretsFolder = secrets,
             SharedBuffers = "32MB",
             Lifeline = lifeline,
+            IsSandbox = sandbox,
         };
         _services = Build();
     }

@@ -24,6 +24,50 @@ public sealed class AgentSafetyTests : AgentPair
         Assert.False(East.Reading.Guarded);
     }
 
+    /// <summary>PostgreSQL's user cannot enter the folder, so that the data lies elsewhere; the link to it is lost, and the agent starts again.</summary>
+    [Theory(Timeout = TestMax)]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task LinkToTheDataIsLost_NothingIsDeletedOrCalledStopped(bool running)
+    {
+        if (!Environment.IsPrivilegedProcess)
+            return; // then PostgreSQL's user is the agent's, and data lies elsewhere for nobody
+        var closed = Directory.CreateDirectory(Path.Combine(Folder, "closed"), UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute).FullName;
+        await using var host = new AgentHost(closed, "eu-west-1", sandbox: running);
+        host.Assign(host.Duty(1, host, initialise: true));
+        await host.BecomesPrimaryAsync(1);
+        var link = Path.Combine(host.Options.DataFolder, "postgres");
+        var place = new DirectoryInfo(link).LinkTarget!;
+        var guard = (await host.Guard.StatusAsync(Cancel))!.Guard;
+        try
+        {
+            if (!running)
+                await KillRegionAsync(host);
+            File.Delete(link);
+            await host.RestartAsync();
+            host.Assign(host.Duty(1, host, initialise: true));
+            await PassesAsync(host);
+            Assert.Contains("the link to it is gone", host.Reading!.Detail!, StringComparison.Ordinal);
+            Assert.True(File.Exists($"{place}/data/PG_VERSION"));
+            await Assert.ThrowsAsync<IOException>(() => host.OrderAsync(DatabaseOrders.Fence, 1, new FenceOrder("main", 1, "run-1"), WireJson.Default.FenceOrder));
+
+            File.CreateSymbolicLink(link, place);
+            await host.BecomesPrimaryAsync(1);
+        }
+        finally
+        {
+            // By what the place itself says: where the test fails, the agent may not know it.
+            Signal(guard, 9);
+            var processes = new BuildRunner.Server.Guard.DataProcesses(Path.Combine(place, "data"));
+            await Eventually.TrueAsync(() =>
+            {
+                processes.Running().ForEach(pid => Signal(pid, 9));
+                return processes.Running().Count == 0;
+            }, "nothing runs there", Cancel);
+            Directory.Delete(place, recursive: true);
+        }
+    }
+
     [Fact(Timeout = TestMax)]
     public async Task ConfirmedAskOfAFormerStart_IsNoConfirmation()
     {

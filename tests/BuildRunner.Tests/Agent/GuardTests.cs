@@ -42,7 +42,9 @@ public sealed class GuardTests : AgentPair
         holder.Kill();
         await Eventually.TrueAsync(() => host.Processes().Count == 0, "nothing outlives the holder", Cancel, TimeSpan.FromSeconds(5));
         await Eventually.TrueAsync(() => !Directory.Exists(folder), "the guard takes its folder away", Cancel, TimeSpan.FromSeconds(5));
-        Assert.Contains("database system is shut down", await File.ReadAllTextAsync(host.Home.Log, Cancel));
+        var log = await File.ReadAllTextAsync(host.Home.Log, Cancel);
+        Assert.Contains("received fast shutdown request", log);
+        Assert.DoesNotContain("received immediate shutdown request", log);
     }
 
     /// <summary>A session that ignores the fast stop (frozen) would hold it for seconds: a fence does not wait for that.</summary>

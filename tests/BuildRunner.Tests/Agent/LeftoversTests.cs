@@ -54,6 +54,30 @@ public sealed class LeftoversTests : IDisposable
         Assert.False(Directory.Exists(place));
     }
 
+    /// <summary>The path may lie on a volume that is not mounted yet.</summary>
+    [Fact]
+    public void Sweep_DatabaseThatNoSandboxMade_Kept()
+    {
+        var place = Elsewhere("buildrunner-0123", Path.Combine(_folder, "gone/postgres"));
+        File.WriteAllText(Path.Combine(Directory.CreateDirectory(Path.Combine(place, "data")).FullName, "PG_VERSION"), "15");
+        _time.AdjustTime(DateTimeOffset.UtcNow.AddHours(1));
+        Sweep();
+        Assert.True(Directory.Exists(place));
+        File.WriteAllText(Path.Combine(place, Leftovers.SandboxMark), "");
+        Sweep();
+        Assert.False(Directory.Exists(place));
+    }
+
+    /// <summary>A sweep judged the former folder, and its owner made it anew meanwhile.</summary>
+    [Fact]
+    public void Discard_OfOneThatMustBeOldAndIsNew_PutsItBack()
+    {
+        var place = Elsewhere("buildrunner-0123", Path.Combine(_folder, "postgres"));
+        _time.AdjustTime(DateTimeOffset.UtcNow);
+        Of().Discard(place, mustBeOld: true);
+        Assert.Equal([place], Directory.GetDirectories(Path.Combine(_folder, "tmp")));
+    }
+
     [Fact]
     public void Sweep_FolderElsewhereJustMade_Kept()
     {
