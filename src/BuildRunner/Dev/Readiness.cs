@@ -13,7 +13,7 @@ internal sealed record Missing(string What, string Log);
 internal sealed class Readiness(Supervisor supervisor) : IDisposable
 {
     public static readonly TimeSpan Max = TimeSpan.FromSeconds(120);
-    private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(100);
+    private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(50);
     private static readonly TimeSpan AnswerMax = TimeSpan.FromSeconds(3);
 
     private readonly ApiConnection _api = ApiConnection.Create(new Uri(supervisor.Layout.Server), File.ReadAllText(supervisor.Layout.Token).Trim());

@@ -9,7 +9,7 @@ internal sealed class Supervisor : IAsyncDisposable
     private static readonly TimeSpan StopMax = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan KillMax = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan HeadStartMax = TimeSpan.FromSeconds(5);
-    private static readonly TimeSpan AgentsFirst = TimeSpan.FromMilliseconds(500);
+    private static readonly TimeSpan AgentsFirst = TimeSpan.FromMilliseconds(200);
     private static readonly TimeSpan HeadStartPace = TimeSpan.FromMilliseconds(25);
 
     private readonly DevLayout _layout;
