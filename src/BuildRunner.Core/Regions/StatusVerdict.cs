@@ -92,13 +92,13 @@ public sealed record StatusVerdict
 
     private static string Remedy(StatusRegion region, StatusFacts facts) => region switch
     {
-        { Role: RegionRole.Primary, Health: HealthState.Unhealthy, HasDatabase: true } when facts.RecoveryEnabled && Heir(facts) is { } heir => $"br dr failover --dry-run --target {heir.Code}",
+        { Role: RegionRole.Primary, Health: HealthState.Unhealthy, HasDatabase: true } when facts.RecoveryEnabled && Heir(facts.Regions) is { } heir => $"br dr failover --dry-run --target {heir.Code}",
         { Health: HealthState.Draining } => $"br regions undrain {region.Code}",
         _ => $"br regions show {region.Code}",
     };
 
     /// <summary>Who would take over: a standby before a replica, a healthy one before a degraded one.</summary>
-    private static StatusRegion? Heir(StatusFacts facts) => facts.Regions
+    public static StatusRegion? Heir(IReadOnlyList<StatusRegion> regions) => regions
         .Where(r => r.HasDatabase && r.Role is RegionRole.Standby or RegionRole.Replica && r.Health is HealthState.Healthy or HealthState.Degraded)
         .OrderBy(r => r.Role == RegionRole.Standby ? 0 : 1)
         .ThenBy(r => r.Health == HealthState.Healthy ? 0 : 1)
