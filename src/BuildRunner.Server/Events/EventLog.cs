@@ -34,8 +34,13 @@ internal sealed partial class EventLog(IStore store, TimeProvider time, ILogger<
     }
 
     public async Task<IReadOnlyList<EventEntry>> ListAsync(int limit, CancellationToken cancel) =>
-        [.. (await store.ReadLastAsync(Log, limit, cancel)).Select(record =>
-            EntryOf(record.Position, JsonSerializer.Deserialize(record.Value.Span, EventStoreJson.Default.StoredEvent) ?? throw new JsonException($"Event {record.Position} is null.")))];
+        [.. (await store.ReadLastAsync(Log, limit, cancel)).Select(Read)];
+
+    public async Task<IReadOnlyList<EventEntry>> ReadAsync(long after, int limit, CancellationToken cancel) =>
+        [.. (await store.ReadAsync(Log, after, limit, cancel)).Select(Read)];
+
+    private static EventEntry Read(LogRecord record) =>
+        EntryOf(record.Position, JsonSerializer.Deserialize(record.Value.Span, EventStoreJson.Default.StoredEvent) ?? throw new JsonException($"Event {record.Position} is null."));
 
     private static EventEntry EntryOf(long id, StoredEvent stored) => new(id, stored.At, stored.Kind, stored.Actor, stored.Summary, stored.Data);
 

@@ -15,6 +15,7 @@ public static class EventsRoom
     public static IServiceCollection AddEvents(this IServiceCollection services)
     {
         services.AddSingleton<EventLog>().AddSingleton<IEventLog>(all => all.GetRequiredService<EventLog>());
+        services.AddSingleton<IAlerts, NoAlerts>(); // the room Alerting puts its own in its place
         return services.ConfigureHttpJsonOptions(json => json.SerializerOptions.TypeInfoResolverChain.Insert(0, EventsJson.Default));
     }
 

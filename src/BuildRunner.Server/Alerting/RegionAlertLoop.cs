@@ -1,0 +1,59 @@
+using BuildRunner.Core.Alerting;
+using BuildRunner.Core.Regions;
+using BuildRunner.Server.Databases;
+using BuildRunner.Server.Events;
+using BuildRunner.Server.Hosting;
+using BuildRunner.Server.Policy;
+using BuildRunner.Server.Regions;
+using BuildRunner.Server.Runbooks;
+using Microsoft.Extensions.Logging;
+
+namespace BuildRunner.Server.Alerting;
+
+/// <summary>Raises the loss of the region that takes writes, by the verdicts in force; its alert carries the command that helps.</summary>
+internal sealed class RegionAlertLoop : ReconcileLoop
+{
+    private static readonly TimeSpan Interval = TimeSpan.FromSeconds(1);
+
+    private readonly IRegionHealth _health;
+    private readonly IPolicySource _policy;
+    private readonly Epochs _epochs;
+    private readonly IncidentBook _book;
+    private readonly IAlerts _alerts;
+    private readonly Lead _lead;
+    private readonly IDisposable _hint;
+
+    public RegionAlertLoop(IRegionHealth health, IPolicySource policy, Epochs epochs, IncidentBook book, IAlerts alerts, Lead lead, TimeProvider time, ILogger<RegionAlertLoop> logger)
+        : base(Interval, time, logger)
+    {
+        (_health, _policy, _epochs, _book, _alerts, _lead) = (health, policy, epochs, book, alerts, lead);
+        _hint = health.OnChange(Wake);
+    }
+
+    public override async Task RunOnceAsync(CancellationToken cancel)
+    {
+        if (_lead() is null || !_health.Settled)
+            return;
+        var policy = _policy.Current;
+        var epoch = await _epochs.GetAsync(RegionReader.DatabaseOf(policy), cancel);
+        var verdicts = _health.Current.ToDictionary(v => v.Code, StringComparer.Ordinal);
+        var regions = policy.Regions.Where(r => verdicts.ContainsKey(r.Code)).Select(r => StatusOf(r, verdicts[r.Code], epoch?.Primary)).ToList();
+        if (regions.Count < policy.Regions.Count)
+            return; // a policy was swapped a moment ago: the verdicts follow
+        var firing = (await _book.AlertsAsync(cancel, RegionAlerts.Kind + "/")).Where(a => a.State == AlertState.Firing).Select(a => a.Key).ToList();
+        var decided = RegionAlerts.Decide(regions, policy, _policy.Freeze is not null, firing);
+        foreach (var alert in decided.Raise)
+            await _alerts.RaiseAsync(alert, cancel);
+        foreach (var (key, reason) in decided.Clear)
+            await _alerts.ClearAsync(key, reason, cancel);
+    }
+
+    public override void Dispose()
+    {
+        _hint.Dispose();
+        base.Dispose();
+    }
+
+    private static StatusRegion StatusOf(Core.Policy.RegionDefinition region, RegionVerdict verdict, string? primary) =>
+        new(region.Code, CurrentRole.Of(region.Role, region.Code, primary), verdict.Health, verdict.Since, verdict.Reason, region.DatabaseHost is not null);
+}
