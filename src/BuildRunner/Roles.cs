@@ -3,6 +3,7 @@ using BuildRunner.Cli;
 using BuildRunner.Client.Hosting;
 using BuildRunner.Dashboard;
 using BuildRunner.Server.Access;
+using BuildRunner.Server.Alerting;
 using BuildRunner.Server.Databases;
 using BuildRunner.Server.Events;
 using BuildRunner.Server.Hosting;
@@ -83,6 +84,7 @@ internal static class ServerRole
         services.AddRunbooks();
         services.AddRegions();
         services.AddTrafficRouting();
+        services.AddAlerting(options.DataFolder);
         services.AddDashboard();
         services.AddRecovery();
 
@@ -97,6 +99,7 @@ internal static class ServerRole
         app.MapRunbooks();
         app.MapRegions();
         app.MapTrafficRouting();
+        app.MapAlerting();
         app.MapDashboard();
         app.MapRecovery();
         return app;

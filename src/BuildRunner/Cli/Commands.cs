@@ -11,6 +11,8 @@ internal static class Commands
         yield return RegionsCommands.Build();
         yield return RecoveryCommands.Build();
         yield return RunbookCommands.Build();
+        yield return AlertsCommands.Build();
+        yield return IncidentCommands.Build();
         yield return EventsCommands.Build();
         yield return ConfigCommands.Build();
         yield return FreezeCommands.Build();
