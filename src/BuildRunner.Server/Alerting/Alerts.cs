@@ -58,6 +58,7 @@ internal sealed partial class Alerts(
     {
         var now = time.GetUtcNow();
         var incident = new Incident { Id = $"inc-{run.Id}", Title = title, Severity = severity, OpenedAt = now, Run = run.Id, Details = details, Regions = run.Regions, Runs = [new IncidentRun(run.Id, 0, false)] };
+        // The notification first: its incident's id follows from the run's, and once the incident is there nobody asks again for the run.
         await TellAsync(incident, "opened", title, details, fence, cancel);
         await book.OpenAsync(incident, run.Actor, fence, cancel);
     }
@@ -110,8 +111,9 @@ internal sealed partial class Alerts(
             Regions = record.Regions,
             Services = record.Services,
         };
-        await TellAsync(incident, "opened", record.Title, record.Details, fence, cancel);
+        // The incident first: cut short after it, the next raise finds it; a notification first would name an incident that nobody ever opened.
         await book.OpenAsync(incident, Actor, fence, cancel);
+        await TellAsync(incident, "opened", record.Title, record.Details, fence, cancel);
         if (same is { Alert: null })
             await book.MoveAsync(same.Id, i => i.Alert is null ? IncidentMove.Join(i, record) : new IncidentMove.Nothing("joined"), TimelineKind.Alert, "joined", Actor, null, fence, cancel);
         await book.PutAsync(record, fence, cancel);

@@ -96,8 +96,8 @@ internal sealed partial class OutboxLoop : ReconcileLoop
     {
         if (_channels.Find(delivery.Channel) is not { } channel)
             return new ChannelOutcome.Failed(_channels.Problem(delivery.Channel) ?? "the channel is gone", Permanent: true);
-        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancel);
-        stop.CancelAfter(AttemptMax);
+        using var late = new CancellationTokenSource(AttemptMax, _time);
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancel, late.Token);
         try { return await channel.SendAsync(delivery.Notification, stop.Token); }
         catch (OperationCanceledException) when (cancel.IsCancellationRequested) { throw; }
         catch (OperationCanceledException) { return new ChannelOutcome.Failed($"{delivery.Channel} did not answer within {AttemptMax.TotalSeconds:0} s"); }

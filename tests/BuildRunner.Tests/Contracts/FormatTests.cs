@@ -134,16 +134,16 @@ public class FormatTests
     ];
 
     /// <summary>What is recorded reads, and reads to what is written now.</summary>
-    private static void Form<T>(string name, JsonTypeInfo<T> type, T value)
+    internal static void Form<T>(string name, JsonTypeInfo<T> type, T value)
     {
         Same(name, JsonSerializer.Serialize(value, type));
         Assert.Equal(Recordings.Read(name), JsonSerializer.Serialize(JsonSerializer.Deserialize(Recordings.Read(name), type)!, type));
     }
 
-    private static void ShapeIs<T>(string name, JsonTypeInfo<T> type, T value) =>
+    internal static void ShapeIs<T>(string name, JsonTypeInfo<T> type, T value) =>
         Same(name, string.Join('\n', Shape.Of(JsonDocument.Parse(JsonSerializer.Serialize(value, type)).RootElement)));
 
-    private static void Same(string name, string now)
+    internal static void Same(string name, string now)
     {
         if (Environment.GetEnvironmentVariable("BR_WRITE_RECORDINGS") == "1")
             File.WriteAllText(Path.Combine(Recordings.Folder, name), now + "\n");

@@ -7,6 +7,7 @@ using BuildRunner.Core.Policy;
 using BuildRunner.Core.Regions;
 using BuildRunner.Dashboard;
 using BuildRunner.Server.Access;
+using BuildRunner.Server.Alerting;
 using BuildRunner.Server.Databases;
 using BuildRunner.Server.Events;
 using BuildRunner.Server.Hosting;
@@ -62,7 +63,7 @@ internal sealed class RegionsHouse : IAsyncDisposable
         builder.Services.AddLogging();
         builder.Services.AddStorage(folder, NullLoggerFactory.Instance).AddEvents().AddAccess(new AccessOptions { DataFolder = folder }).AddHosting(folder, new DirectNetwork());
         builder.Services.AddSingleton<IPolicySource>(policy);
-        builder.Services.AddRunbooks().AddRegions().AddDashboard();
+        builder.Services.AddRunbooks().AddRegions().AddAlerting(folder).AddDashboard();
         var app = builder.Build();
         app.UseProblemAnswers();
         app.UseAccess();
@@ -71,6 +72,7 @@ internal sealed class RegionsHouse : IAsyncDisposable
         app.MapAccess();
         app.MapRunbooks();
         app.MapRegions();
+        app.MapAlerting();
         app.MapDashboard();
         await app.StartAsync();
         var house = new RegionsHouse(app, folder, gateways);
