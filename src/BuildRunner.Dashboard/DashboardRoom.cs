@@ -2,7 +2,9 @@ using System.Reflection;
 using System.Security.Cryptography;
 using System.Text.Json;
 using BuildRunner.Client;
+using BuildRunner.Client.Alerting;
 using BuildRunner.Client.Regions;
+using BuildRunner.Core.Alerting;
 using BuildRunner.Dashboard.Regions;
 using BuildRunner.Dashboard.Shell;
 using Microsoft.AspNetCore.Builder;
@@ -24,6 +26,7 @@ namespace BuildRunner.Dashboard;
 public static class DashboardRoom
 {
     private const string Policy = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+    private const int IncidentsMax = 5;
     private static readonly Dictionary<string, (byte[] Bytes, string Type, string Tag)> Assets = new[] { ("app.css", "text/css; charset=utf-8"), ("app.js", "text/javascript; charset=utf-8"), ("icon.svg", "image/svg+xml") }
         .ToDictionary(a => a.Item1, a => Load(a.Item1, a.Item2), StringComparer.Ordinal);
 
@@ -48,8 +51,9 @@ public static class DashboardRoom
         context.Response.Headers.CacheControl = "no-store";
         try
         {
-            var status = await new RegionsClient(line.As(context)).StatusAsync(cancel);
-            return await PageAsync<OverviewPage>(services, logs, 200, (nameof(OverviewPage.Status), status));
+            var api = line.As(context);
+            var status = await new RegionsClient(api).StatusAsync(cancel);
+            return await PageAsync<OverviewPage>(services, logs, 200, (nameof(OverviewPage.Status), status), (nameof(OverviewPage.Incidents), await IncidentsAsync(api, cancel)));
         }
         catch (ApiException error) when ((int)error.Status is 401 or 403)
         {
@@ -67,14 +71,16 @@ public static class DashboardRoom
         using var until = CancellationTokenSource.CreateLinkedTokenSource(context.RequestAborted, life.ApplicationStopping);
         try
         {
-            await foreach (var status in new RegionsClient(line.As(context)).WatchAsync(until.Token))
+            var api = line.As(context);
+            await foreach (var status in new RegionsClient(api).WatchAsync(until.Token))
             {
                 if (!context.Response.HasStarted)
                 {
                     context.Response.ContentType = "text/event-stream";
                     context.Response.Headers.CacheControl = "no-store";
                 }
-                var html = await RenderAsync<LiveParts>(services, logs, (nameof(LiveParts.Status), status));
+                var incidents = await IncidentsAsync(api, until.Token);
+                var html = await RenderAsync<LiveParts>(services, logs, (nameof(LiveParts.Status), status), (nameof(LiveParts.Incidents), incidents));
                 await context.Response.WriteAsync($"event: status\ndata: {JsonSerializer.Serialize(html, DashboardJson.Default.String)}\n\n", until.Token);
                 await context.Response.Body.FlushAsync(until.Token);
             }
@@ -84,6 +90,13 @@ public static class DashboardRoom
         {
             context.Response.StatusCode = (int)error.Status; // 401: the page signs in again
         }
+    }
+
+    /// <summary>The newest incidents that are not over; the page stands without them where they cannot be had.</summary>
+    private static async Task<IReadOnlyList<Incident>> IncidentsAsync(ApiConnection api, CancellationToken cancel)
+    {
+        try { return (await new AlertingClient(api).ListAsync(open: true, IncidentsMax, cancel)).Incidents; }
+        catch (Exception error) when (error is ApiException or ApiUnreachableException) { return []; }
     }
 
     private static async Task<IResult> PageAsync<T>(IServiceProvider services, ILoggerFactory logs, int status, params (string Name, object? Value)[] parameters) where T : IComponent =>

@@ -58,6 +58,7 @@ public class FirstPageTests
         Assert.True(Stopwatch.GetElapsedTime(decided) < TimeSpan.FromSeconds(2));
         await Assertions.Expect(page.Locator("#verdict code")).ToHaveTextAsync("br dr failover --dry-run --target us-west-1");
         await Assertions.Expect(page.Locator("#events")).ToContainTextAsync("us-east-1 is unhealthy (was healthy)");
+        await Assertions.Expect(page.Locator("#verdict .incident")).ToContainTextAsync("us-east-1 is unhealthy, and it takes the writes", new() { Timeout = 10_000 });
         await AccessibleAsync(page);
         await ShotAsync(page, $"unhealthy-{scheme}-{width}");
         Assert.Equal(width, await page.EvaluateAsync<int>("document.documentElement.scrollWidth")); // nothing sticks out
