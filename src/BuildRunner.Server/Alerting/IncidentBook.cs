@@ -32,7 +32,7 @@ internal sealed class IncidentBook(IStore store, IEventLog events, TimeProvider 
         var text = $"{incident.Title}. {incident.Details}".TrimEnd();
         await AddLineAsync(incident.Id, new TimelineEntry { At = incident.OpenedAt, Kind = TimelineKind.State, Actor = actor, Text = $"Opened, {AlertDecision.Word(incident.Severity)}: {text}", Source = "opened" }, fence, cancel);
         if (written)
-            await TellAsync("opened", incident.Id, actor, $"Incident {incident.Id} ({AlertDecision.Word(incident.Severity)}): {text}", cancel);
+            await TellAsync("opened", incident.Id, actor, $"Incident {incident.Id} ({AlertDecision.Word(incident.Severity)}): {incident.Title}", cancel);
     }
 
     /// <summary>Decides on the incident as it is now and writes what comes of it; null when there is no such incident.</summary>

@@ -21,7 +21,7 @@ internal sealed partial class TimelineLoop : ReconcileLoop
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(2);
 
     /// <summary>What belongs on the timeline of every incident that is not over, beside the runs' own events.</summary>
-    private static readonly string[] Context = ["region.health", "policy.applied", "policy.rejected", "freeze.set", "freeze.lifted", "freeze.ended", "fence.stated", "note"];
+    private static readonly string[] Context = ["region.health", "policy.applied", "policy.rejected", "freeze.set", "freeze.lifted", "freeze.ended", "fence.stated", "epoch.moved", "note"];
 
     /// <summary>Inputs of runbooks that name a region.</summary>
     private static readonly string[] RegionInputs = ["region", "target", "from", "to"];
@@ -64,10 +64,9 @@ internal sealed partial class TimelineLoop : ReconcileLoop
 
     private async Task ReadEventsAsync(Fence fence, CancellationToken cancel)
     {
-        // What happened before this room was there is nobody's incident.
-        var cursor = await _store.GetAsync(CursorKey, cancel) is { } entry
-            ? JsonSerializer.Deserialize(entry.Value.Span, IncidentJson.Default.TimelineCursor)!.Event
-            : (await _events.ListAsync(1, cancel)).Select(e => e.Id).DefaultIfEmpty(0).First();
+        var (cursor, written) = await _store.GetAsync(CursorKey, cancel) is { } entry
+            ? (JsonSerializer.Deserialize(entry.Value.Span, IncidentJson.Default.TimelineCursor)!.Event, true)
+            : ((await _events.ListAsync(1, cancel)).Select(e => e.Id).DefaultIfEmpty(0).First(), false); // what happened before this room was there is nobody's incident
         while (true)
         {
             var page = await _events.ReadAsync(cursor, PageSize, cancel);
@@ -77,8 +76,9 @@ internal sealed partial class TimelineLoop : ReconcileLoop
                 catch (JsonException error) { LogSkipped(_logger, error, happened.Id, happened.Kind); } // a record that cannot be read must not hold up all that follow
                 cursor = happened.Id;
             }
-            // Written also when there was nothing: from now on nothing is missed.
-            await _store.PutAsync(CursorKey, JsonSerializer.SerializeToUtf8Bytes(new TimelineCursor(cursor), IncidentJson.Default.TimelineCursor), null, fence, cancel);
+            if (!written || page.Count > 0)
+                await _store.PutAsync(CursorKey, JsonSerializer.SerializeToUtf8Bytes(new TimelineCursor(cursor), IncidentJson.Default.TimelineCursor), null, fence, cancel);
+            written = true;
             if (page.Count < PageSize)
                 return;
         }
