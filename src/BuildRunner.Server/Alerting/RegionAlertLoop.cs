@@ -15,18 +15,25 @@ internal sealed class RegionAlertLoop : ReconcileLoop
 {
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(1);
 
+    /// <summary>After a start everything comes up one after the other: until the region was seen well once, or for this long, its absence is no news.</summary>
+    private static readonly TimeSpan StartGrace = TimeSpan.FromSeconds(20);
+
     private readonly IRegionHealth _health;
     private readonly IPolicySource _policy;
     private readonly Epochs _epochs;
     private readonly IncidentBook _book;
     private readonly IAlerts _alerts;
     private readonly Lead _lead;
+    private readonly TimeProvider _time;
     private readonly IDisposable _hint;
+    private readonly long _started;
+    private bool _seenWell;
 
     public RegionAlertLoop(IRegionHealth health, IPolicySource policy, Epochs epochs, IncidentBook book, IAlerts alerts, Lead lead, TimeProvider time, ILogger<RegionAlertLoop> logger)
         : base(Interval, time, logger)
     {
-        (_health, _policy, _epochs, _book, _alerts, _lead) = (health, policy, epochs, book, alerts, lead);
+        (_health, _policy, _epochs, _book, _alerts, _lead, _time) = (health, policy, epochs, book, alerts, lead, time);
+        _started = time.GetTimestamp();
         _hint = health.OnChange(Wake);
     }
 
@@ -42,7 +49,8 @@ internal sealed class RegionAlertLoop : ReconcileLoop
             return; // a policy was swapped a moment ago: the verdicts follow
         var firing = (await _book.AlertsAsync(cancel, RegionAlerts.Kind + "/")).Where(a => a.State == AlertState.Firing).Select(a => a.Key).ToList();
         var decided = RegionAlerts.Decide(regions, policy, _policy.Freeze is not null, firing);
-        foreach (var alert in decided.Raise)
+        _seenWell |= regions.Exists(r => r is { Role: RegionRole.Primary, Health: HealthState.Healthy });
+        foreach (var alert in _seenWell || firing.Count > 0 || _time.GetElapsedTime(_started) > StartGrace ? decided.Raise : [])
             await _alerts.RaiseAsync(alert, cancel);
         foreach (var (key, reason) in decided.Clear)
             await _alerts.ClearAsync(key, reason, cancel);

@@ -28,7 +28,7 @@ internal static class IncidentTables
         if (incident.Command is { } command && !incident.Ended)
             RunTables.Lines(console, [command], "[yellow]$[/]");
         console.WriteLine();
-        var times = new Grid().AddColumn(new GridColumn().NoWrap().PadLeft(2)).AddColumn();
+        var times = new Grid().AddColumn(new GridColumn().NoWrap().PadLeft(2).PadRight(2)).AddColumn();
         times.AddRow("opened", $"{Time(incident.OpenedAt)} by {Markup.Escape(incident.Alert is { } alert ? $"alert {alert}" : $"run {incident.Run}")}");
         times.AddRow("acknowledged", incident.AcknowledgedAt is { } acknowledged ? $"{Time(acknowledged)} by {Markup.Escape(incident.AcknowledgedBy ?? "")}" : $"[yellow]by nobody[/]: br incident ack {Markup.Escape(incident.Id)}");
         times.AddRow("mitigated", incident.MitigatedAt is { } mitigated ? Time(mitigated) : "not yet");

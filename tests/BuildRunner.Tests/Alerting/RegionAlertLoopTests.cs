@@ -1,0 +1,87 @@
+using BuildRunner.Core.Alerting;
+using BuildRunner.Core.Policy;
+using BuildRunner.Core.Regions;
+using BuildRunner.Server.Alerting;
+using BuildRunner.Server.Databases;
+using BuildRunner.Server.Regions;
+using BuildRunner.Server.Storage;
+using BuildRunner.Tests.Regions;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace BuildRunner.Tests.Alerting;
+
+/// <summary>When the loss of the region that takes writes is news.</summary>
+[Trait("Category", "unit")]
+public class RegionAlertLoopTests
+{
+    private const int Limit = 30_000;
+    private static CancellationToken Cancel => TestContext.Current.CancellationToken;
+
+    [Fact(Timeout = Limit)]
+    public async Task Pass_JustStarted_WaitsUntilItWasSeenWellOrTwentySecondsArePast()
+    {
+        using var house = new AlertingHouse();
+        var health = new FakeHealth { Primary = HealthState.Unhealthy };
+        using (var loop = Loop(house, health))
+        {
+            await loop.RunOnceAsync(Cancel);
+            house.Time.Advance(TimeSpan.FromSeconds(20));
+            await loop.RunOnceAsync(Cancel);
+            Assert.Empty(await house.Book.ListAsync(Cancel)); // everything may still be coming up
+            house.Time.Advance(TimeSpan.FromMilliseconds(1));
+            await loop.RunOnceAsync(Cancel);
+            Assert.Equal(IncidentState.Open, (await house.OnlyAsync(Cancel)).State);
+        }
+        using var restarted = Loop(house, health);
+        health.Primary = HealthState.Healthy;
+        await restarted.RunOnceAsync(Cancel);
+        Assert.Equal(IncidentState.Mitigated, (await house.OnlyAsync(Cancel)).State);
+        health.Primary = HealthState.Unhealthy;
+        await restarted.RunOnceAsync(Cancel);
+        Assert.Equal(IncidentState.Open, (await house.OnlyAsync(Cancel)).State); // seen well: at once
+    }
+
+    [Fact(Timeout = Limit)]
+    public async Task Pass_NotSettledOrNotLeading_SaysNothing()
+    {
+        using var house = new AlertingHouse();
+        var health = new FakeHealth();
+        using var loop = Loop(house, health);
+        await loop.RunOnceAsync(Cancel);
+        (health.Primary, health.Settled) = (HealthState.Unhealthy, false);
+        await loop.RunOnceAsync(Cancel);
+        (health.Settled, house.Leads) = (true, false);
+        await loop.RunOnceAsync(Cancel);
+        Assert.Empty(await house.Book.ListAsync(Cancel));
+        house.Leads = true;
+        await loop.RunOnceAsync(Cancel);
+        Assert.Single(await house.Book.ListAsync(Cancel));
+    }
+
+    private static RegionAlertLoop Loop(AlertingHouse house, FakeHealth health) => new(
+        health, new FixedPolicy(new PolicyDocument
+        {
+            Regions =
+            [
+                .. new[] { ("us-east-1", RegionRole.Primary), ("us-west-1", RegionRole.Standby) }
+                    .Select(r => new RegionDefinition { Code = r.Item1, Name = r.Item1, Role = r.Item2, Endpoint = "http://127.0.0.1:1", Location = new GeoPoint(0, 0), DatabaseHost = "127.0.0.1" }),
+            ],
+        }),
+        new Epochs(house.Store, house.Events), house.Book, house.Alerts, () => house.Leads ? new Fence("server", 7) : null, house.Time, NullLogger<RegionAlertLoop>.Instance);
+
+    private sealed class FakeHealth : IRegionHealth
+    {
+        public HealthState Primary { get; set; } = HealthState.Healthy;
+        public bool Settled { get; set; } = true;
+
+        public IReadOnlyList<RegionVerdict> Current =>
+        [
+            new() { Code = "us-east-1", Health = Primary, Since = DateTimeOffset.UnixEpoch, Reason = Primary == HealthState.Healthy ? "" : "gateway: refused" },
+            new() { Code = "us-west-1", Health = HealthState.Healthy, Since = DateTimeOffset.UnixEpoch },
+        ];
+
+        public IReadOnlyDictionary<string, RegionControl> Controls { get; } = new Dictionary<string, RegionControl>();
+
+        public IDisposable OnChange(Action changed) => new MemoryStream();
+    }
+}
