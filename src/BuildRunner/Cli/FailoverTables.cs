@@ -8,12 +8,12 @@ namespace BuildRunner.Cli;
 /// <summary>How a failover's plan and its result read to the engineer on call.</summary>
 internal static class FailoverTables
 {
-    public static string Heading(RunPlan plan)
+    public static string Heading(RunPlan plan, string what)
     {
         var database = plan.Inputs.GetValueOrDefault("database", "main");
         var target = plan.Inputs.GetValueOrDefault("target");
         var accepted = plan.Inputs.GetValueOrDefault("accept_data_loss") == "true" ? ", accepting data loss" : "";
-        return $"Failover of {database}{(target is null ? "" : $" to {target}")}{accepted}";
+        return $"{char.ToUpperInvariant(what[0])}{what[1..]} of {database}{(target is null ? "" : $" to {target}")}{accepted}";
     }
 
     public static void Result(IAnsiConsole console, RunRecord run, FailoverReport report)
