@@ -2,7 +2,7 @@ using BuildRunner.Core.Runbooks;
 
 namespace BuildRunner.Core.Recovery;
 
-/// <summary>The runbook `switchover`: the same six steps for a primary that is well. Held writes complete, and everything before the promotion can be taken back.</summary>
+/// <summary>The runbook `switchover`: the same six steps for a primary that is well; what can be warmed is warmed before anybody waits. Held writes complete, and everything before the promotion can be taken back.</summary>
 public static class SwitchoverRunbook
 {
     public const string Name = "switchover";
@@ -27,12 +27,12 @@ public static class SwitchoverRunbook
         ],
         Steps =
         [
-            Step("prepare", FailoverRunbook.Stop, "look at both databases, checkpoint both", "switchover.prepare", 600),
+            Step("prepare", FailoverRunbook.Warm, "look at both databases, checkpoint both", "switchover.prepare", 600),
             Step("warm", FailoverRunbook.Warm, "warm the application beforehand", "failover.warm", 2) with { OnFailure = OnFailure.Continue },
             Step("close", FailoverRunbook.Stop, "close the epoch", "failover.close", 5),
             Step("hold", FailoverRunbook.Stop, "hold writes at the gateways, let those under way end", "switchover.hold", 5),
             Step("seal", FailoverRunbook.Stop, "let no commit be answered any more", "switchover.seal", 5),
-            Step("catch-up", FailoverRunbook.Promote, "the copy replays everything acknowledged", "switchover.catch-up", 8),
+            Step("catch-up", FailoverRunbook.Stop, "the copy replays everything acknowledged", "switchover.catch-up", 8),
             Step("fence", FailoverRunbook.Stop, "stop the old primary, proven by its guard", "failover.fence", 30, ("proof", "stopped")),
             Step("move", FailoverRunbook.Promote, "give the epoch to the target", "failover.move", 5) with { PointOfNoReturn = true, Undo = false, Retries = 2, RetryDelay = TimeSpan.FromMilliseconds(200), IfStuck = Stuck },
             Step("promote", FailoverRunbook.Promote, "promote the copy", "failover.promote", 30) with { PointOfNoReturn = true, Undo = false, Retries = 5, RetryDelay = TimeSpan.FromMilliseconds(200), IfStuck = Stuck },

@@ -137,9 +137,10 @@ internal sealed partial class SwitchoverDesk(AgentOptions options, AgentStateFil
         catch (NpgsqlException) { } // PostgreSQL was stopped: that is how most of them end
     }
 
+    /// <summary>A session that still waits is left to PostgreSQL: to close its connection would wait with it.</summary>
     private async Task DropMarkerAsync()
     {
-        if (Interlocked.Exchange(ref _marker, null) is { } marker)
+        if (Interlocked.Exchange(ref _marker, null) is { } marker && _waiting is not { IsCompleted: false })
             await marker.DisposeAsync();
         _waiting = null;
     }

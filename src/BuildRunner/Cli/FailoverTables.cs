@@ -29,7 +29,7 @@ internal static class FailoverTables
             grid.AddRow($"[grey]{name}[/]", Markup.Escape(value));
         console.Write(grid);
         RunTables.Lines(console, report.Warnings, "[yellow]![/]");
-        if (report is { Epoch: not null, From: { } from } && run.Lost?.Commits is null)
+        if (report is { Epoch: not null, From: { } from, SealedAt: null } && run.Lost?.Commits is null)
         {
             var back = report.Proof?.Kind == Core.Databases.FenceProofKind.Stopped ? $"{from} rejoins as a standby by itself; what it had written past the fork is counted then" : $"bring {from} back. It rejoins as a standby, and what it had written past the fork is counted";
             console.MarkupLine($"Next: {Markup.Escape(back)}: [aqua]br runbook status {Markup.Escape(run.Id)}[/]");
@@ -60,7 +60,7 @@ internal static class FailoverTables
                 + $"objective {RunTables.Time(report.RtoObjectiveMs)}: {(report.RtoAchieved ? "achieved" : "missed")}");
         }
         if ((run.Lost ?? report.Lost) is { } lost)
-            yield return ("lost", $"{RunTables.Lost(lost)}{(lost.Commits is null && report.KnownLossMs is { } known ? known == 0 ? "; as far as was known, the copy held everything" : $"; the copy was known to be {RunTables.Time(known)} behind" : "")}");
+            yield return ("lost", lost.Commits is null && report.SealedAt is { } seal ? $"nothing that was acknowledged: it lay before {seal}, and {report.To} held it" : $"{RunTables.Lost(lost)}{(lost.Commits is null && report.KnownLossMs is { } known ? known == 0 ? "; as far as was known, the copy held everything" : $"; the copy was known to be {RunTables.Time(known)} behind" : "")}");
         if (report.Proof is { } proof)
             yield return ("proof", $"{System.Text.Json.JsonNamingPolicy.SnakeCaseLower.ConvertName(proof.Kind.ToString())}: {proof.Evidence}");
         if (report is { FormerEpoch: { } former, Epoch: { } epoch })

@@ -38,6 +38,7 @@ internal sealed class FailoverReports(INodeReports reports, IPolicySource policy
             Proof = Output("fence.proof") is { } proof ? JsonSerializer.Deserialize(proof, WireJson.Default.FenceProof) : null,
             Fork = Output("promote.fork"),
             FormerEnd = Output("fence.end"),
+            SealedAt = Output("catch-up.held") is not null ? Output("seal.at") : null,
             Timeline = int.TryParse(Output("promote.timeline"), NumberStyles.None, CultureInfo.InvariantCulture, out var timeline) ? timeline : null,
             OutageMs = outages.Count > 0 ? outages.Values.Max() : null,
             OutagePerGateway = outages,

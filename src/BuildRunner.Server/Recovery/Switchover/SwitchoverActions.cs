@@ -28,7 +28,7 @@ internal sealed class PrepareAction(Epochs epochs, INodeLinks links) : IAction
         var primary = await links.GiveAsync(Orders.Agent(record.Primary), $"inspect/{Guid.NewGuid():N}", DatabaseOrders.Inspect, record.Epoch, context,
             new SwitchOrder(database, record.Epoch, context.Run), WireJson.Default.SwitchOrder, WireJson.Default.InspectResult, InspectMax, cancel);
         if (primary.Data is not { } found)
-            return new ActionCheck { Problems = [$"{record.Primary} could not be looked at: {primary.Error}."] };
+            return new ActionCheck { Problems = [$"{record.Primary} could not be looked at: {primary.Error?.TrimEnd('.')}."] };
         var cut = SelectAction.IsTrue(context, "cut_long_transactions");
         return new ActionCheck
         {
