@@ -39,7 +39,11 @@ public static class DatabaseOrders
     public const string Reach = "database.reach";
 }
 
-public sealed record FenceOrder(string Database, long Epoch, string Run);
+/// <param name="Database">Name of the database.</param>
+/// <param name="Epoch">The epoch that ends here.</param>
+/// <param name="Run">The run that ends it.</param>
+/// <param name="EndKnown">Where its WAL ends need not be looked up: a seal bounds what was acknowledged.</param>
+public sealed record FenceOrder(string Database, long Epoch, string Run, bool EndKnown = false);
 
 /// <summary>The proof, and whether this order did it (false: it was so already).</summary>
 public sealed record FenceResult(FenceProof Proof, bool Effect, Lsn? End);

@@ -29,8 +29,8 @@ public static class SwitchoverRunbook
         [
             Step("prepare", FailoverRunbook.Warm, "look at both databases, checkpoint both", "switchover.prepare", 600),
             Step("warm", FailoverRunbook.Warm, "warm the application beforehand", "failover.warm", 2) with { OnFailure = OnFailure.Continue },
-            Step("close", FailoverRunbook.Stop, "close the epoch", "failover.close", 5),
             Step("hold", FailoverRunbook.Stop, "hold writes at the gateways, let those under way end", "switchover.hold", 5),
+            Step("close", FailoverRunbook.Stop, "close the epoch", "failover.close", 5),
             Step("seal", FailoverRunbook.Stop, "let no commit be answered any more", "switchover.seal", 5),
             Step("catch-up", FailoverRunbook.Stop, "the copy replays everything acknowledged", "switchover.catch-up", 8),
             Step("fence", FailoverRunbook.Stop, "stop the old primary, proven by its guard", "failover.fence", 30, ("proof", "stopped")),

@@ -216,7 +216,7 @@ public static class RegionChoice
                 if (!region.HasDatabase)
                     return "it has no database";
                 isPrimary = view.Database(name) is { } row && row.Primary == region.Code && row.State != EpochState.Moving;
-                stops = isPrimary && view.Database(name) is { State: EpochState.Closing, HoldId: not null };
+                stops = isPrimary && view.Database(name) is { HoldId: not null }; // a run is about to stop it
                 if (!isPrimary)
                 {
                     if (!region.ServesReads)

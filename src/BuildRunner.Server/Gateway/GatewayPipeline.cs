@@ -6,7 +6,7 @@ namespace BuildRunner.Server.Gateway;
 
 /// <summary>The way of a user's request: classify, choose, forward, record. Nothing here asks the server.</summary>
 internal sealed class GatewayPipeline(
-    GatewayOptions options, GatewayTable table, RequestReader reader, HoldGate holds, WriteLedger writes, ReadLedger reads, TrafficCounts traffic,
+    GatewayOptions options, GatewayTable table, RequestReader reader, HoldGate holds, WriteLedger writes, ReadLedger reads, ReleasePace pace, TrafficCounts traffic,
     Forwarding forwarding, GatewayAnswers answers, OwnEndpoints own, GatewaySignals signals, TimeProvider time)
 {
     /// <summary>Waits between sendings of a write that was refused for its epoch: an agent's file follows the table by some milliseconds.</summary>
@@ -142,7 +142,13 @@ internal sealed class GatewayPipeline(
             if (decision is not RegionDecision.Send { Database: not null } send)
                 return; // the route stopped being a write while we waited: the table never does that to a database route
 
+            if (await pace.EnterAsync(database, held, patience, time, context.RequestAborted) is var turn && turn == false)
+            {
+                await HoldEndedAsync(context, database, HoldEnd.Expired);
+                return;
+            }
             Sent sent;
+            bool? answered = null;
             // Counted before the last look at the table: whoever installs a hold either is seen here or sees this write.
             writes.Begin(database);
             try
@@ -151,6 +157,7 @@ internal sealed class GatewayPipeline(
                     continue;
                 body.Rewind(context);
                 sent = await forwarding.SendAsync(context, new Sending(state, read, send.Match!, send.Region) { Avoid = avoid, Database = database, Epoch = send.Epoch });
+                answered = sent is { End: ExchangeEnd.Passed, Status: < 500 };
                 if (sent is { End: ExchangeEnd.Passed, Status: < 400 } && writes.Acknowledged(database, Math.Max(send.Epoch, sent.AnswerEpoch ?? 0), started))
                     signals.ReportSoon();
                 else if (sent is not { End: ExchangeEnd.Passed, Status: < 500 })
@@ -159,6 +166,8 @@ internal sealed class GatewayPipeline(
             finally
             {
                 writes.End(database);
+                if (turn == true)
+                    pace.Leave(database, answered);
                 TellIfHeld(database);
             }
 

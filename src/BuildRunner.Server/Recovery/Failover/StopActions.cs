@@ -174,7 +174,7 @@ internal sealed class FenceAction(Epochs epochs, INodeLinks links, INodeReports 
         }
         context.Progress($"ordering the guard of {record.Primary} to stop PostgreSQL");
         var answer = await links.GiveAsync(Orders.Agent(record.Primary), context.Key, DatabaseOrders.Fence, record.Epoch, context,
-            new FenceOrder(record.Database, record.Epoch, context.Run), WireJson.Default.FenceOrder, WireJson.Default.FenceResult,
+            new FenceOrder(record.Database, record.Epoch, context.Run, EndKnown: context.Outputs.ContainsKey("catch-up.held")), WireJson.Default.FenceOrder, WireJson.Default.FenceResult,
             power.Ready ? OrderMaxWithPower : OrderMax, cancel);
         if (answer.Data is { } fenced)
             return Proven(fenced.Proof, fenced.End, fenced.Effect);
