@@ -22,9 +22,28 @@ public static class DatabaseOrders
 
     /// <summary><see cref="PromoteOrder"/> → <see cref="PromoteResult"/>: start a fenced primary again as the primary of the next epoch.</summary>
     public const string Restart = "database.restart";
+
+    /// <summary><see cref="SwitchOrder"/> → <see cref="InspectResult"/>: what a switchover would meet here; changes nothing.</summary>
+    public const string Inspect = "database.inspect";
+
+    /// <summary><see cref="SwitchOrder"/> → <see cref="PrepareResult"/>: checkpoints, and on a standby replay that waits for no query.</summary>
+    public const string Prepare = "database.prepare";
+
+    /// <summary><see cref="SwitchOrder"/> → <see cref="SealResult"/>: from now on commits wait and none is answered.</summary>
+    public const string Seal = "database.seal";
+
+    /// <summary><see cref="SwitchOrder"/> → <see cref="SealResult"/>: undo of prepare and seal; commits that waited are answered.</summary>
+    public const string Unseal = "database.unseal";
+
+    /// <summary><see cref="ReachOrder"/> → <see cref="ReachResult"/>: wait until a standby has replayed a position.</summary>
+    public const string Reach = "database.reach";
 }
 
-public sealed record FenceOrder(string Database, long Epoch, string Run);
+/// <param name="Database">Name of the database.</param>
+/// <param name="Epoch">The epoch that ends here.</param>
+/// <param name="Run">The run that ends it.</param>
+/// <param name="EndKnown">Where its WAL ends need not be looked up: a seal bounds what was acknowledged.</param>
+public sealed record FenceOrder(string Database, long Epoch, string Run, bool EndKnown = false);
 
 /// <summary>The proof, and whether this order did it (false: it was so already).</summary>
 public sealed record FenceResult(FenceProof Proof, bool Effect, Lsn? End);

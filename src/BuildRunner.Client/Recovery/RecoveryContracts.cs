@@ -21,6 +21,9 @@ public sealed record FailoverReport
     /// <summary>Where the new timeline begins, and where the old one ended as far as its guard could tell.</summary>
     public string? Fork { get; init; }
     public string? FormerEnd { get; init; }
+
+    /// <summary>A planned move: everything that was ever acknowledged lies before this position, and the target had replayed it.</summary>
+    public string? SealedAt { get; init; }
     public int? Timeline { get; init; }
 
     /// <summary>Last acknowledged write before to first after, each gateway on its own clock; the largest.</summary>

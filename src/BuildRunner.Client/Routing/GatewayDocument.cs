@@ -54,8 +54,8 @@ public sealed record GatewayReport
     public TrafficReading Traffic { get; init; } = new();
 }
 
-/// <summary>A hold at a gateway: writes that wait, and writes sent before it that are still out.</summary>
-public sealed record HoldReading(string Database, string HoldId, int Waiting, int InFlight, bool Expired);
+/// <summary>A hold at a gateway: writes that wait, writes sent before it that are still out, and reads that are out to the primary's region.</summary>
+public sealed record HoldReading(string Database, string HoldId, int Waiting, int InFlight, bool Expired, int Reads = 0);
 
 /// <summary>Acknowledged writes of one epoch at one gateway, by its own monotonic clock.</summary>
 public sealed record WriteReading

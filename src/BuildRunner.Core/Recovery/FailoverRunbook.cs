@@ -13,6 +13,9 @@ public static class FailoverRunbook
     public const string Verify = "Verify application health";
     public const string Resume = "Resume traffic";
 
+    /// <summary>Runbooks that move a database's primary and end with the same report.</summary>
+    public static bool Moves(string runbook) => runbook is Name or SwitchoverRunbook.Name or "failback";
+
     private const string Stuck = "The epoch is given to ${target}, and nobody else may write until it is proven silent. When ${target} is well, take it up with `br dr failover --target ${target} --reason …`; when it is lost, name another region there.";
 
     public static Runbook Document { get; } = new()

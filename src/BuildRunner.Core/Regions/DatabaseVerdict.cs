@@ -28,6 +28,8 @@ internal static class DatabaseVerdict
     {
         { State: DatabaseState.Primary, AcceptsConnections: true } => (HealthState.Healthy, ""),
         { State: DatabaseState.Sealed } => (HealthState.Degraded, "sealed: commits wait"),
+        // The marker is there before the epoch opens: what was read without it is older than the epoch.
+        { MarkerEpoch: { } marker } when marker < facts.Epoch => (HealthState.Degraded, string.Create(CultureInfo.InvariantCulture, $"its report is older than epoch {facts.Epoch}")),
         { State: DatabaseState.Promoting } => (HealthState.Degraded, "is being promoted"),
         { State: DatabaseState.Primary } => (HealthState.Unhealthy, With("takes no connections", reading)),
         _ => (HealthState.Unhealthy, With($"is {Words.Of(reading.State)}, and should be the primary of epoch {facts.Epoch.ToString(CultureInfo.InvariantCulture)}", reading)),

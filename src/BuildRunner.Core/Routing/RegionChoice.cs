@@ -203,6 +203,7 @@ public static class RegionChoice
         {
             tier = Tier.Never;
             isPrimary = false;
+            var stops = false;
             if (!view.IsAllowed(region.Code))
                 return "not among the allowed regions";
             if (!MayStay(region.Code))
@@ -215,6 +216,7 @@ public static class RegionChoice
                 if (!region.HasDatabase)
                     return "it has no database";
                 isPrimary = view.Database(name) is { } row && row.Primary == region.Code && row.State != EpochState.Moving;
+                stops = isPrimary && view.Database(name) is { HoldId: not null }; // a run is about to stop it
                 if (!isPrimary)
                 {
                     if (!region.ServesReads)
@@ -227,7 +229,7 @@ public static class RegionChoice
             }
             if (region.Health == HealthState.Unhealthy)
                 return "it is unhealthy";
-            tier = region.Draining || region.Health == HealthState.Draining ? Tier.Draining
+            tier = stops || region.Draining || region.Health == HealthState.Draining ? Tier.Draining
                 : facts.SeenDown.Contains((region.Code, Service.Name)) ? Tier.SeenDown
                 : region.Health == HealthState.Unknown ? Tier.Unknown
                 : instances;

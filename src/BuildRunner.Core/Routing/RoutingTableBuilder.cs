@@ -36,6 +36,8 @@ public static class RoutingTableBuilder
     public static bool IsWritable(EpochRecord record, RegionInput? primary) => primary switch
     {
         null => false,
+        // Read before this epoch's marker was written, which is there before the epoch opens: no news of this epoch.
+        { Reading.MarkerEpoch: { } marker } when marker < record.Epoch => true,
         { Reading.State: DatabaseState.Primary or DatabaseState.Sealed or DatabaseState.Unknown } => true,
         { Reading: not null } => record.State != EpochState.Open,
         _ => primary.DatabaseHealth != HealthState.Unhealthy && primary.Health != HealthState.Unhealthy,

@@ -84,7 +84,7 @@ internal sealed class ReadingLoop : ReconcileLoop, IAsyncDisposable
         }
         Volatile.Write(ref _last, reading with
         {
-            State = _keeper.Activity is { } activity && reading.State is not (DatabaseState.Primary or DatabaseState.Standby) ? activity
+            State = _keeper.Activity is { } activity && reading.State is not (DatabaseState.Primary or DatabaseState.Sealed or DatabaseState.Standby) ? activity
                 : _keeper.Activity is DatabaseState.Promoting ? DatabaseState.Promoting
                 : reading.State,
             Detail = reading.Detail ?? _keeper.Detail,

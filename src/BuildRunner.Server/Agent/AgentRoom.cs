@@ -35,6 +35,7 @@ public static class AgentRoom
         services.AddSingleton<DatabaseKeeper>();
         services.AddSingleton<AddressWriter>();
         services.AddSingleton<DatabaseOrderDesk>();
+        services.AddSingleton<SwitchoverDesk>();
         services.AddSingleton<DatabaseLoop>();
         services.AddSingleton<ReadingLoop>();
         services.AddSingleton<InstanceLoop>();

@@ -9,7 +9,7 @@ using BuildRunner.Server.Hosting;
 namespace BuildRunner.Server.Agent;
 
 /// <summary>What an agent does with what the server tells it, and what it reports.</summary>
-internal sealed class AgentWork(AgentOptions options, AgentStateFile state, AssignmentBook book, DatabaseKeeper keeper, ReadingLoop readings, InstanceLoop instances, DatabaseOrderDesk desk) : INodeWork
+internal sealed class AgentWork(AgentOptions options, AgentStateFile state, AssignmentBook book, DatabaseKeeper keeper, ReadingLoop readings, InstanceLoop instances, DatabaseOrderDesk desk, SwitchoverDesk switchover) : INodeWork
 {
     public long DocumentVersion => book.Current?.Version ?? 0;
 
@@ -21,7 +21,7 @@ internal sealed class AgentWork(AgentOptions options, AgentStateFile state, Assi
 
     public async Task<OrderResult> CarryOutAsync(Order order, CancellationToken cancel)
     {
-        if (Admit(order) is { } refusal)
+        if (order.Kind != DatabaseOrders.Inspect && Admit(order) is { } refusal) // who only looks needs no right
             return new OrderResult { Id = order.Id, Done = false, Refused = true, Error = refusal };
         return order.Kind switch
         {
@@ -31,6 +31,11 @@ internal sealed class AgentWork(AgentOptions options, AgentStateFile state, Assi
             DatabaseOrders.CatchUp => await DoAsync(order, WireJson.Default.CatchUpOrder, WireJson.Default.CutResult, desk.CatchUpAsync, cancel),
             DatabaseOrders.Promote => await DoAsync(order, WireJson.Default.PromoteOrder, WireJson.Default.PromoteResult, desk.PromoteAsync, cancel),
             DatabaseOrders.Restart => await DoAsync(order, WireJson.Default.PromoteOrder, WireJson.Default.PromoteResult, desk.RestartAsync, cancel),
+            DatabaseOrders.Inspect => await DoAsync(order, WireJson.Default.SwitchOrder, WireJson.Default.InspectResult, switchover.InspectAsync, cancel),
+            DatabaseOrders.Prepare => await DoAsync(order, WireJson.Default.SwitchOrder, WireJson.Default.PrepareResult, switchover.PrepareAsync, cancel),
+            DatabaseOrders.Seal => await DoAsync(order, WireJson.Default.SwitchOrder, WireJson.Default.SealResult, switchover.SealAsync, cancel),
+            DatabaseOrders.Unseal => await DoAsync(order, WireJson.Default.SwitchOrder, WireJson.Default.SealResult, switchover.UnsealAsync, cancel),
+            DatabaseOrders.Reach => await DoAsync(order, WireJson.Default.ReachOrder, WireJson.Default.ReachResult, switchover.ReachAsync, cancel),
             _ => new OrderResult { Id = order.Id, Done = false, Refused = true, Error = $"agent/{options.Region} does not know the order {order.Kind}." },
         };
     }

@@ -34,7 +34,7 @@ internal sealed partial class DatabaseOrderDesk(
         var answer = home.HasData ? await guard.FenceAsync(order.Epoch, order.Run, token) : FenceNothing(order);
         LogFenced(logger, order.Epoch, answer.Evidence);
         address.Write();
-        var end = await EndAsync(token);
+        var end = order.EndKnown ? null : await EndAsync(token);
         return new FenceResult(
             new FenceProof { Kind = FenceProofKind.Stopped, Epoch = answer.Fence!.Epoch, Region = options.Region, Evidence = answer.Fence.Evidence, At = answer.Fence.At },
             answer.Effect, end);

@@ -69,6 +69,7 @@ internal static class DatabasePlanner
             return facts.Reading switch
             {
                 { State: DatabaseState.Primary } primary when primary.MarkerEpoch == epoch => Wait("takes writes"),
+                { State: DatabaseState.Sealed } => Wait("is sealed: a run decides"),
                 { State: DatabaseState.Primary } primary => Wait($"its marker is of epoch {primary.MarkerEpoch?.ToString(CultureInfo.InvariantCulture) ?? "none"}, epoch {epoch} is assigned"),
                 _ => Wait($"is a standby; an order of a run promotes it to epoch {epoch}"),
             };
@@ -97,7 +98,7 @@ internal static class DatabasePlanner
             return new DatabaseStep.Copy { Reason = $"copies {primary}" };
         if (facts.Running)
         {
-            if (facts.Reading is { State: DatabaseState.Primary } stale)
+            if (facts.Reading is { State: DatabaseState.Primary or DatabaseState.Sealed } stale)
             {
                 return stale.MarkerEpoch is { } marker && marker < assignment.Epoch
                     ? new DatabaseStep.StopStale(marker) { Reason = $"epoch {assignment.Epoch} is open in {primary}" }

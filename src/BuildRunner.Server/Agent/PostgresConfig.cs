@@ -42,7 +42,15 @@ internal static class PostgresConfig
         log_checkpoints = off
         include_if_exists 'postgresql.user.conf'
         include_if_exists 'replication.conf'
+        include_if_exists 'moving.conf'
         """ + "\n";
+
+    /// <summary>What `synchronous_standby_names` says while a primary is sealed: a name that no standby has.</summary>
+    public const string SealName = "br_sealed";
+
+    /// <summary>Settings of a planned move; they never outlast a start.</summary>
+    public const string Sealed = $"synchronous_standby_names = '{SealName}'\n";
+    public const string EagerReplay = "max_standby_streaming_delay = 0\n";
 
     /// <summary>The primary to follow; empty: none, and nothing is received.</summary>
     public static string Replication(string? connection, string slot) =>

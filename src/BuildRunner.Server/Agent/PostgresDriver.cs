@@ -13,7 +13,8 @@ internal sealed class PostgresDriver(AgentOptions options, PostgresHome home, Po
 
     public string Slot { get; } = PostgresConfig.Slot(options.Region);
 
-    public PostgresSql Local(string database, int timeoutSeconds = 5) => PostgresSql.Local(home.PermitFolder(), options.DatabasePort, database, timeoutSeconds);
+    public PostgresSql Local(string database, int timeoutSeconds = 5, string application = "buildrunner-agent") =>
+        PostgresSql.Local(home.PermitFolder(), options.DatabasePort, database, timeoutSeconds, application);
 
     public PostgresSql Primary(DatabaseAssignment assignment, string database)
     {
@@ -95,6 +96,19 @@ internal sealed class PostgresDriver(AgentOptions options, PostgresHome home, Po
         account.Write(Path.Combine(home.Data, "replication.conf"), PostgresConfig.Copy(PostgresConfig.Connection(to.Host, to.Port, options.Region, home.PasswordFile)));
     }
 
+    /// <summary>Settings of a planned move, in force from the next reload until the next start; null: none.</summary>
+    /// <returns>Whether anything was there or was written.</returns>
+    public bool Moving(string? settings)
+    {
+        var path = Path.Combine(home.Data, "moving.conf");
+        var was = File.Exists(path);
+        if (settings is null)
+            File.Delete(path);
+        else
+            account.Write(path, settings);
+        return was || settings is not null;
+    }
+
     public Task ReloadAsync(CancellationToken cancel) => Local("postgres").ExecuteAsync("select pg_reload_conf()", cancel);
 
     /// <summary>Starts PostgreSQL under a guard and returns when it accepts connections. The caller holds the right to: the permit is written here.</summary>
@@ -145,6 +159,7 @@ internal sealed class PostgresDriver(AgentOptions options, PostgresHome home, Po
             account.Write(automatic, PostgresConfig.WithoutOwned(File.ReadAllText(automatic)));
         if (!File.Exists(Path.Combine(home.Data, "replication.conf")))
             Follow(null);
+        Moving(null);
         if (standby)
             account.Write(home.StandbySignal, "");
         else

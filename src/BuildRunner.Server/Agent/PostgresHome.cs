@@ -56,6 +56,7 @@ internal sealed class PostgresHome(AgentOptions options, PostgresAccount account
         if (new DirectoryInfo(_link) is { LinkTarget: { } target })
         {
             account.MakeFolder(target);
+            Mark(target);
             return target;
         }
         // Asked at every start: a start that was killed in here leaves a folder that nobody has entered yet.
@@ -89,10 +90,15 @@ internal sealed class PostgresHome(AgentOptions options, PostgresAccount account
         }
         account.MakeFolder(place);
         account.Write($"{place}/{Leftovers.Owner}", _link);
-        if (options.IsSandbox)
-            account.Write($"{place}/{Leftovers.SandboxMark}", "");
+        Mark(place);
         File.CreateSymbolicLink(_link, place);
         return place;
+    }
+
+    private void Mark(string place)
+    {
+        if (options.IsSandbox)
+            account.Write($"{place}/{Leftovers.SandboxMark}", "");
     }
 
     /// <summary>The cluster's own number, from its control file; null while there is none: initdb has not come that far.</summary>

@@ -22,7 +22,7 @@ internal sealed class PostgresReader(TimeProvider time) : IAsyncDisposable
                (select timeline_id from pg_control_checkpoint()),
                current_setting('data_checksums') = 'on', current_setting('wal_log_hints') = 'on', current_setting('server_version'),
                (select system_identifier::text from pg_control_system()),
-               w.pid, w.last_msg_send_time is distinct from w.last_msg_receipt_time
+               w.pid, w.last_msg_send_time is distinct from w.last_msg_receipt_time, current_setting('synchronous_standby_names')
         from (select pg_is_in_recovery() as recovering) r left join pg_stat_wal_receiver w on true
         """;
     private const string ReplicasSql = "select application_name, state, sent_lsn::text, replay_lsn::text, extract(epoch from replay_lag)::float8 from pg_stat_replication where application_name not like 'pg_%'";
@@ -52,7 +52,7 @@ internal sealed class PostgresReader(TimeProvider time) : IAsyncDisposable
             var reading = await ReadPositionsAsync(database, _connection, cancel);
             if (reading.Streaming && !_lag.HasHeld)
                 reading = await LookAgainAsync(database, _connection, reading, cancel);
-            reading = reading.State == DatabaseState.Primary ? reading with { Replicas = await ReadReplicasAsync(_connection, cancel) } : reading;
+            reading = reading.State is DatabaseState.Primary or DatabaseState.Sealed ? reading with { Replicas = await ReadReplicasAsync(_connection, cancel) } : reading;
             var (epoch, run) = await ReadMarkerAsync(_connection, cancel);
             return reading with { MarkerEpoch = epoch, MarkerRun = run };
         }
@@ -102,7 +102,7 @@ internal sealed class PostgresReader(TimeProvider time) : IAsyncDisposable
         return new DatabaseReading
         {
             Database = database,
-            State = recovering ? DatabaseState.Standby : DatabaseState.Primary,
+            State = recovering ? DatabaseState.Standby : row.GetString(17) == PostgresConfig.SealName ? DatabaseState.Sealed : DatabaseState.Primary,
             AcceptsConnections = true,
             SystemIdentifier = row.GetString(14),
             ServerVersion = row.GetString(13),

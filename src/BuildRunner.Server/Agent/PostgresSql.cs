@@ -8,7 +8,7 @@ internal sealed class PostgresSql(string connection)
     /// <summary>Plain types only: the others cost time at every start, and reading a server's own would cost a query a connection.</summary>
     private readonly NpgsqlDataSource _source = new NpgsqlSlimDataSourceBuilder(connection).ConfigureTypeLoading(types => types.EnableTypeLoading(false)).Build();
 
-    public static PostgresSql Local(string permitFolder, int port, string database, int timeoutSeconds = 5) => new(new NpgsqlConnectionStringBuilder
+    public static PostgresSql Local(string permitFolder, int port, string database, int timeoutSeconds = 5, string application = "buildrunner-agent") => new(new NpgsqlConnectionStringBuilder
     {
         Host = permitFolder,
         Port = port,
@@ -18,7 +18,7 @@ internal sealed class PostgresSql(string connection)
         Timeout = Math.Min(timeoutSeconds, 2),
         CommandTimeout = timeoutSeconds,
         CancellationTimeout = -1,
-        ApplicationName = "buildrunner-agent",
+        ApplicationName = application,
     }.ConnectionString);
 
     public static PostgresSql Primary(string host, int port, string password, string database) => new(new NpgsqlConnectionStringBuilder

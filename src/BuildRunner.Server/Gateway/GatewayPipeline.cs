@@ -6,7 +6,7 @@ namespace BuildRunner.Server.Gateway;
 
 /// <summary>The way of a user's request: classify, choose, forward, record. Nothing here asks the server.</summary>
 internal sealed class GatewayPipeline(
-    GatewayOptions options, GatewayTable table, RequestReader reader, HoldGate holds, WriteLedger writes, TrafficCounts traffic,
+    GatewayOptions options, GatewayTable table, RequestReader reader, HoldGate holds, WriteLedger writes, ReadLedger reads, ReleasePace pace, TrafficCounts traffic,
     Forwarding forwarding, GatewayAnswers answers, OwnEndpoints own, GatewaySignals signals, TimeProvider time)
 {
     /// <summary>Waits between sendings of a write that was refused for its epoch: an agent's file follows the table by some milliseconds.</summary>
@@ -62,11 +62,31 @@ internal sealed class GatewayPipeline(
         for (var attempt = 0; ; attempt++)
         {
             body?.Rewind(context);
-            var sent = await forwarding.SendAsync(context, new Sending(state, read, match, region)
+            // Counted before the last look at the table: whoever waits for the reads of a region either is seen here or sees this one.
+            if (match.Service.Database is { } database)
+                reads.Begin(database, region);
+            Sent sent;
+            try
             {
-                Avoid = failed,
-                SetCookie = Cookie(context, state, read.Facts, send, region, now),
-            });
+                if (attempt == 0 && isSafe && !ReferenceEquals(table.State, state))
+                {
+                    await RouteAsync(context);
+                    return;
+                }
+                sent = await forwarding.SendAsync(context, new Sending(state, read, match, region)
+                {
+                    Avoid = failed,
+                    SetCookie = Cookie(context, state, read.Facts, send, region, now),
+                });
+            }
+            finally
+            {
+                if (match.Service.Database is { } done)
+                {
+                    reads.End(done, region);
+                    TellIfHeld(done);
+                }
+            }
             // Safe methods may be sent twice whatever happened; others only when nothing was sent, and the body is still here.
             var mayRepeat = attempt == 0 && sent is { Failed: true, CanAnswer: true, Refused: null } && !sent.TimedOut
                 && (isSafe ? HttpMethods.IsGet(context.Request.Method) || HttpMethods.IsHead(context.Request.Method) || sent.NotSent : sent.NotSent && body!.IsKept);
@@ -122,7 +142,13 @@ internal sealed class GatewayPipeline(
             if (decision is not RegionDecision.Send { Database: not null } send)
                 return; // the route stopped being a write while we waited: the table never does that to a database route
 
+            if (await pace.EnterAsync(database, held, patience, time, context.RequestAborted) is var turn && turn == false)
+            {
+                await HoldEndedAsync(context, database, HoldEnd.Expired);
+                return;
+            }
             Sent sent;
+            bool? answered = null;
             // Counted before the last look at the table: whoever installs a hold either is seen here or sees this write.
             writes.Begin(database);
             try
@@ -131,12 +157,19 @@ internal sealed class GatewayPipeline(
                     continue;
                 body.Rewind(context);
                 sent = await forwarding.SendAsync(context, new Sending(state, read, send.Match!, send.Region) { Avoid = avoid, Database = database, Epoch = send.Epoch });
+                answered = sent is { End: ExchangeEnd.Passed, Status: < 500 };
                 if (sent is { End: ExchangeEnd.Passed, Status: < 400 } && writes.Acknowledged(database, Math.Max(send.Epoch, sent.AnswerEpoch ?? 0), started))
                     signals.ReportSoon();
                 else if (sent is not { End: ExchangeEnd.Passed, Status: < 500 })
                     writes.Delayed(database, started);
             }
-            finally { writes.End(database); }
+            finally
+            {
+                writes.End(database);
+                if (turn == true)
+                    pace.Leave(database, answered);
+                TellIfHeld(database);
+            }
 
             if (sent.End == ExchangeEnd.OtherEpoch)
             {
@@ -161,6 +194,13 @@ internal sealed class GatewayPipeline(
             await FinishAsync(context, sent, isWrite: true);
             return;
         }
+    }
+
+    /// <summary>A run that holds the database waits for what is still out.</summary>
+    private void TellIfHeld(string database)
+    {
+        if (table.State?.View.Database(database)?.HoldId is not null)
+            signals.ReportSoon();
     }
 
     private async Task FinishAsync(HttpContext context, Sent sent, bool isWrite)

@@ -54,6 +54,8 @@ public static class GatewayRoom
         services.AddSingleton<TargetWatch>();
         services.AddSingleton<HoldGate>();
         services.AddSingleton<WriteLedger>();
+        services.AddSingleton<ReadLedger>();
+        services.AddSingleton<ReleasePace>();
         services.AddSingleton<TrafficCounts>();
         services.AddSingleton<GatewaySignals>();
         services.AddSingleton(all => new Origins(network, options.ConnectTimeout));

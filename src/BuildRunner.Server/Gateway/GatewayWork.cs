@@ -10,7 +10,7 @@ namespace BuildRunner.Server.Gateway;
 
 /// <summary>The gateway's end of its line to the server: takes documents, carries out probes, reports.</summary>
 internal sealed partial class GatewayWork(
-    GatewayOptions options, GatewayTable table, HoldGate holds, WriteLedger writes, TrafficCounts traffic, TargetWatch targets,
+    GatewayOptions options, GatewayTable table, HoldGate holds, WriteLedger writes, ReadLedger reads, TrafficCounts traffic, TargetWatch targets,
     Prober prober, ProbeOrders probes, GatewaySignals signals, TimeProvider time, ILogger<GatewayWork> logger) : INodeWork
 {
     public long DocumentVersion => table.State?.View.Table.Version ?? 0;
@@ -54,7 +54,7 @@ internal sealed partial class GatewayWork(
 
         HoldReading Hold(Core.Routing.DatabaseRow row) => new(
             row.Name, row.HoldId!, holds.Waiting(row.Name), writes.InFlight(row.Name),
-            Expired: table.HoldLeft(row.Name, row.HoldId!) is not { } left || left <= TimeSpan.Zero);
+            Expired: table.HoldLeft(row.Name, row.HoldId!) is not { } left || left <= TimeSpan.Zero, reads.InFlight(row.Name, row.Primary));
     }
 
     [LoggerMessage(Level = LogLevel.Information, Message = "Routing table {Version} is in force.")]

@@ -38,7 +38,7 @@ internal static class RecoveryEndpoints
     private static DatabaseStatus Status(FailoverFacts facts, IReadOnlyList<Client.Runbooks.RunRecord> runs)
     {
         var best = facts.Regions.Where(r => r.AgentReachable && r.KnownLag is not null && facts.Record?.Candidates.Contains(r.Code) == true && r.Reading?.State == DatabaseState.Standby).MinBy(r => r.KnownLag);
-        var last = runs.FirstOrDefault(r => r.Runbook == FailoverRunbook.Name && r.Inputs.GetValueOrDefault("database", "main") == facts.Database && r.FinishedAt is not null);
+        var last = runs.FirstOrDefault(r => FailoverRunbook.Moves(r.Runbook) && r.Inputs.GetValueOrDefault("database", "main") == facts.Database && r.FinishedAt is not null);
         return new DatabaseStatus
         {
             Name = facts.Database,

@@ -1,5 +1,6 @@
 using BuildRunner.Server.Recovery.Dns;
 using BuildRunner.Server.Recovery.Failover;
+using BuildRunner.Server.Recovery.Switchover;
 using BuildRunner.Server.Runbooks;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
@@ -18,7 +19,15 @@ public static class RecoveryRoom
         services.AddSingleton<NodeReach>();
         services.AddSingleton<IPowerDriver, PolicyPowerDriver>();
         services.AddSingleton<FailoverReader>();
+        services.AddSingleton<FailoverReports>();
         services.AddRunbook<FailoverSource>();
+        services.AddRunbook<PlannedMove>();
+        services.AddRunbook<Failback>();
+        services.AddRunbookAction<PrepareAction>();
+        services.AddRunbookAction<HoldWritesAction>();
+        services.AddRunbookAction<SealAction>();
+        services.AddRunbookAction<CatchUpAction>();
+        services.AddRunbookAction<SettleMoveAction>();
         services.AddRunbookAction<CloseAction>();
         services.AddRunbookAction<HoldAction>();
         services.AddRunbookAction<FenceAction>();

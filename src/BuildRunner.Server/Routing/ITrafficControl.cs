@@ -25,14 +25,24 @@ internal interface ITrafficControl
     Task<long> PublishAsync(CancellationToken cancel);
 
     /// <summary>
-    /// Waits until every live gateway has a table of at least <paramref name="version"/>, holds under <paramref name="holdId"/>, and has no write
+    /// Waits until every live gateway has a table of at least <paramref name="version"/>, holds under <paramref name="holdId"/>, and has nothing
     /// in flight that it sent before; or the time is up. Never throws for time: the answer says what each gateway said last.
-    /// With <paramref name="inFlightMatters"/> false a write that is still out does not stand in the way (the primary is dead and will not answer it).
+    /// What is still out stands in the way as <paramref name="waitFor"/> says: a dead primary will answer nothing.
     /// </summary>
-    Task<GatewayConfirmation> WaitHeldAsync(string database, string holdId, long version, bool inFlightMatters, TimeSpan limit, CancellationToken cancel);
+    Task<GatewayConfirmation> WaitHeldAsync(string database, string holdId, long version, InFlight waitFor, TimeSpan limit, CancellationToken cancel);
 
     /// <summary>Waits until every live gateway has a table of at least <paramref name="version"/>; or the time is up.</summary>
     Task<GatewayConfirmation> WaitTableAsync(long version, TimeSpan limit, CancellationToken cancel);
+}
+
+/// <summary>Requests sent before a hold that are waited for.</summary>
+internal enum InFlight
+{
+    Ignored,
+    Writes,
+
+    /// <summary>Also reads that are out to the primary's region.</summary>
+    All,
 }
 
 /// <summary>How a hold or a release ended.</summary>

@@ -61,8 +61,8 @@ internal sealed partial class TrafficControl(
 
     public Task<long> PublishAsync(CancellationToken cancel) => desk.PublishAsync(cancel);
 
-    public Task<GatewayConfirmation> WaitHeldAsync(string database, string holdId, long version, bool inFlightMatters, TimeSpan limit, CancellationToken cancel) =>
-        WaitAsync(report => Held(report, database, holdId, version, inFlightMatters), limit, cancel);
+    public Task<GatewayConfirmation> WaitHeldAsync(string database, string holdId, long version, InFlight waitFor, TimeSpan limit, CancellationToken cancel) =>
+        WaitAsync(report => Held(report, database, holdId, version, waitFor), limit, cancel);
 
     public Task<GatewayConfirmation> WaitTableAsync(long version, TimeSpan limit, CancellationToken cancel) =>
         WaitAsync(report => report.TableVersion >= version ? (true, $"has table {report.TableVersion}") : (false, $"still has table {report.TableVersion}"), limit, cancel);
@@ -99,7 +99,7 @@ internal sealed partial class TrafficControl(
                 : new GatewayEvidence(region, Live: false, Confirmed: false, "away, never heard since this server started");
     }
 
-    private static (bool, string) Held(GatewayReport report, string database, string holdId, long version, bool inFlightMatters)
+    private static (bool, string) Held(GatewayReport report, string database, string holdId, long version, InFlight waitFor)
     {
         if (report.TableVersion < version)
             return (false, $"still has table {report.TableVersion}");
@@ -107,8 +107,8 @@ internal sealed partial class TrafficControl(
             return (false, $"has table {report.TableVersion} and does not hold");
         if (hold.Expired)
             return (true, "its hold has run out: writes are refused"); // refused at once: nothing goes out
-        return hold.InFlight > 0 && inFlightMatters
-            ? (false, $"holds, {hold.InFlight} writes are still out")
+        return hold.InFlight > 0 && waitFor != InFlight.Ignored ? (false, $"holds, {hold.InFlight} writes are still out")
+            : hold.Reads > 0 && waitFor == InFlight.All ? (false, $"holds, {hold.Reads} reads are still out")
             : (true, $"holds, {hold.Waiting} writes wait, {hold.InFlight} are out");
     }
 

@@ -8,12 +8,12 @@ namespace BuildRunner.Cli;
 /// <summary>How a failover's plan and its result read to the engineer on call.</summary>
 internal static class FailoverTables
 {
-    public static string Heading(RunPlan plan)
+    public static string Heading(RunPlan plan, string what)
     {
         var database = plan.Inputs.GetValueOrDefault("database", "main");
         var target = plan.Inputs.GetValueOrDefault("target");
         var accepted = plan.Inputs.GetValueOrDefault("accept_data_loss") == "true" ? ", accepting data loss" : "";
-        return $"Failover of {database}{(target is null ? "" : $" to {target}")}{accepted}";
+        return $"{char.ToUpperInvariant(what[0])}{what[1..]} of {database}{(target is null ? "" : $" to {target}")}{accepted}";
     }
 
     public static void Result(IAnsiConsole console, RunRecord run, FailoverReport report)
@@ -29,7 +29,7 @@ internal static class FailoverTables
             grid.AddRow($"[grey]{name}[/]", Markup.Escape(value));
         console.Write(grid);
         RunTables.Lines(console, report.Warnings, "[yellow]![/]");
-        if (report is { Epoch: not null, From: { } from } && run.Lost?.Commits is null)
+        if (report is { Epoch: not null, From: { } from, SealedAt: null } && run.Lost?.Commits is null)
         {
             var back = report.Proof?.Kind == Core.Databases.FenceProofKind.Stopped ? $"{from} rejoins as a standby by itself; what it had written past the fork is counted then" : $"bring {from} back. It rejoins as a standby, and what it had written past the fork is counted";
             console.MarkupLine($"Next: {Markup.Escape(back)}: [aqua]br runbook status {Markup.Escape(run.Id)}[/]");
@@ -60,7 +60,7 @@ internal static class FailoverTables
                 + $"objective {RunTables.Time(report.RtoObjectiveMs)}: {(report.RtoAchieved ? "achieved" : "missed")}");
         }
         if ((run.Lost ?? report.Lost) is { } lost)
-            yield return ("lost", $"{RunTables.Lost(lost)}{(lost.Commits is null && report.KnownLossMs is { } known ? known == 0 ? "; as far as was known, the copy held everything" : $"; the copy was known to be {RunTables.Time(known)} behind" : "")}");
+            yield return ("lost", lost.Commits is null && report.SealedAt is { } seal ? $"nothing that was acknowledged: it lay before {seal}, and {report.To} held it" : $"{RunTables.Lost(lost)}{(lost.Commits is null && report.KnownLossMs is { } known ? known == 0 ? "; as far as was known, the copy held everything" : $"; the copy was known to be {RunTables.Time(known)} behind" : "")}");
         if (report.Proof is { } proof)
             yield return ("proof", $"{System.Text.Json.JsonNamingPolicy.SnakeCaseLower.ConvertName(proof.Kind.ToString())}: {proof.Evidence}");
         if (report is { FormerEpoch: { } former, Epoch: { } epoch })

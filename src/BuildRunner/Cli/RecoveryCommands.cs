@@ -14,6 +14,7 @@ internal static class RecoveryCommands
     private static readonly Option<bool> DryRun = new("--dry-run") { Description = "Print the plan and what stands against it; change nothing" };
     private static readonly Option<bool> AcceptDataLoss = new("--accept-data-loss") { Description = "Go ahead over recovery.loss_max, or when the loss is not known" };
     private static readonly Option<string?> AssumeFenced = new("--assume-fenced") { Description = "You know that the old primary is off, and how; audited", HelpName = "how you know" };
+    private static readonly Option<bool> CutLong = new("--cut-long-transactions") { Description = "End transactions on the primary that are older than 300 ms; without it they make the move refuse" };
     private static readonly Option<string?> Database = new("--database") { Description = "Database to move (default: main)", HelpName = "name" };
     private static readonly Option<bool> Yes = new("--yes", "-y") { Description = "Do not ask" };
 
@@ -21,6 +22,8 @@ internal static class RecoveryCommands
     {
         Status(),
         Failover(),
+        Planned(SwitchoverRunbook.Name, "Make another region the primary while both are well: held writes complete, nothing is lost", "switchover", "Switching over"),
+        Planned(SwitchoverRunbook.Failback.Name, "Move the primary back to a region that was lost and has rejoined", "failback", "Failing back"),
     };
 
     private static Command Status() => new Command("status", "Primary, lag, what a failover would lose now, and the last one").Does(async context =>
@@ -33,25 +36,32 @@ internal static class RecoveryCommands
     private static Command Failover() => new Command("failover", "Make another region the primary, after proof that the old one is silent")
     {
         Target, Reason, DryRun, AcceptDataLoss, AssumeFenced, Database, Yes,
-    }.Does(async context =>
+    }.Does(context => MoveAsync(context, FailoverRunbook.Name, "failover", "Failing over"));
+
+    private static Command Planned(string runbook, string summary, string what, string doing) => new Command(runbook, summary)
+    {
+        Target, Reason, DryRun, CutLong, Database, Yes,
+    }.Does(context => MoveAsync(context, runbook, what, doing));
+
+    private static async Task<ExitCode> MoveAsync(CliContext context, string runbook, string what, string doing)
     {
         var dryRun = context.Parse.GetValue(DryRun);
         if (!dryRun && string.IsNullOrWhiteSpace(context.Parse.GetValue(Reason)))
-            throw new CliException(ExitCode.Usage, "A failover needs a reason: --reason \"…\". (A dry run does not: --dry-run.)");
+            throw new CliException(ExitCode.Usage, $"A {what} needs a reason: --reason \"…\". (A dry run does not: --dry-run.)");
         var api = context.Api();
         var rto = TimeSpan.FromSeconds((await new RecoveryClient(api).StatusAsync(context.Cancel)).RtoSeconds); // also tells at once whether a server is there
         var progress = new RunProgress(context, new RunbooksClient(api));
         if (!dryRun)
-            context.Talk.WriteLine($"Failing over{(context.Parse.GetValue(Target) is { } to ? $" to {to}" : "")} at {api.Server?.GetLeftPart(UriPartial.Authority)}: {context.Parse.GetValue(Reason)}");
-        var answer = await progress.StartAsync(new RunRequest { Runbook = FailoverRunbook.Name, Inputs = Inputs(context), Reason = context.Parse.GetValue(Reason), DryRun = dryRun });
+            context.Talk.WriteLine($"{doing}{(context.Parse.GetValue(Target) is { } to ? $" to {to}" : "")} at {api.Server?.GetLeftPart(UriPartial.Authority)}: {context.Parse.GetValue(Reason)}");
+        var answer = await progress.StartAsync(new RunRequest { Runbook = runbook, Inputs = Inputs(context), Reason = context.Parse.GetValue(Reason), DryRun = dryRun });
         if (answer.Plan is { } plan)
         {
             var planned = new FailoverResult { Success = plan.Ready, DurationMinutes = plan.ExpectedMs / 60_000, RtoAchieved = plan.Ready && plan.ExpectedMs <= rto.TotalMilliseconds, Plan = plan };
-            context.Print(planned, RecoveryJson.Default.FailoverResult, (console, _) => RunTables.Plan(console, plan, FailoverTables.Heading(plan), rto));
+            context.Print(planned, RecoveryJson.Default.FailoverResult, (console, _) => RunTables.Plan(console, plan, FailoverTables.Heading(plan, what), rto));
             return plan.Ready ? ExitCode.Fine : ExitCode.Refused;
         }
         return Ended(context, await progress.FollowAsync(answer.Run!.Id));
-    });
+    }
 
     private static ExitCode Ended(CliContext context, RunRecord run)
     {
@@ -81,6 +91,8 @@ internal static class RecoveryCommands
             inputs["target"] = target;
         if (context.Parse.GetValue(AcceptDataLoss))
             inputs["accept_data_loss"] = "true";
+        if (context.Parse.GetValue(CutLong))
+            inputs["cut_long_transactions"] = "true";
         if (context.Parse.GetValue(AssumeFenced) is { } why)
             inputs["assume_fenced"] = why;
         if (context.Parse.GetValue(Database) is { } database)

@@ -37,7 +37,7 @@ internal static class RunTables
     {
         console.MarkupLine($"[bold]{Markup.Escape(run.Id)}[/] {State(run.State)}{(run.DurationMs is { } took ? $" after {Time(took)}" : "")}");
         Lines(console, [$"by {run.Actor}: {run.Reason}"], "");
-        if (run.Runbook != FailoverRunbook.Name && Inputs(run.Inputs) is { Length: > 0 } inputs)
+        if (!FailoverRunbook.Moves(run.Runbook) && Inputs(run.Inputs) is { Length: > 0 } inputs)
             Lines(console, [inputs], "");
         console.WriteLine();
         var grid = StepGrid();
@@ -52,7 +52,7 @@ internal static class RunTables
         }
         console.Write(grid);
         console.WriteLine();
-        if (run.Report is { } data && run.Runbook == FailoverRunbook.Name && System.Text.Json.JsonSerializer.Deserialize(data, RecoveryJson.Default.FailoverReport) is { } report)
+        if (run.Report is { } data && FailoverRunbook.Moves(run.Runbook) && System.Text.Json.JsonSerializer.Deserialize(data, RecoveryJson.Default.FailoverReport) is { } report)
         {
             FailoverTables.Result(console, run, report);
             return;

@@ -165,6 +165,16 @@ public class HealthVerdictsTests
     }
 
     [Theory]
+    [InlineData(0, HealthState.Degraded)]
+    [InlineData(100, HealthState.Unhealthy)]
+    public void Decide_NewPrimaryReadBeforeItsPromotion_IsNotTakenForAStandby(long marker, HealthState expected)
+    {
+        var reading = new DatabaseReading { Database = "main", State = DatabaseState.Standby, AcceptsConnections = true, Streaming = true, LagSeconds = 0, MarkerEpoch = marker };
+
+        Assert.Equal(expected, Database(reading, "us-east-1").HealthOf("db"));
+    }
+
+    [Theory]
     [InlineData(5.0, true, HealthState.Healthy)]
     [InlineData(5.1, true, HealthState.Degraded)]
     [InlineData(null, true, HealthState.Degraded)] // unknown is never green

@@ -54,6 +54,13 @@ public class RoutingTableBuilderTests
     public void IsWritable_ByAgentThenObservers(DatabaseState? state, HealthState health, bool writable) =>
         Assert.Equal(writable, RoutingTableBuilder.IsWritable(Record, Region("a", state is { } s ? Reading(s) : null, health)));
 
+    /// <summary>The marker is written before the epoch opens: a standby's reading without it was taken before the promotion.</summary>
+    [Theory]
+    [InlineData(-1, true)]
+    [InlineData(0, false)]
+    public void IsWritable_ReadBeforeTheEpochOpened_IsNoNewsOfIt(int marker, bool writable) =>
+        Assert.Equal(writable, RoutingTableBuilder.IsWritable(Record, Region("a", Reading(DatabaseState.Standby, 0, Record.Epoch + marker))));
+
     [Theory]
     [InlineData(100, 119, 100)] // under a fifth
     [InlineData(100, 121, 121)]

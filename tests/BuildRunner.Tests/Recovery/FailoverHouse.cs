@@ -14,6 +14,7 @@ using BuildRunner.Server.Hosting;
 using BuildRunner.Server.Policy;
 using BuildRunner.Server.Recovery.Dns;
 using BuildRunner.Server.Recovery.Failover;
+using BuildRunner.Server.Recovery.Switchover;
 using BuildRunner.Server.Regions;
 using BuildRunner.Server.Routing;
 using BuildRunner.Server.Runbooks;
@@ -114,13 +115,16 @@ internal sealed class FailoverHouse : IAsyncDisposable
             new SelectAction(Epochs, Links, reach, _reports, Policy), new MoveAction(Epochs, _time), new PromoteAction(Links), new OpenAction(Epochs, Traffic, _time),
             new DnsAction(dns), new WarmAction(Links, reach, Policy), new VerifyAction(Links, _reports, reach, Policy, _time), new ResumeAction(Traffic),
             new SettleDnsAction(dns, _time), new SettleFollowersAction(Epochs, _reports, reach),
+            new PrepareAction(Epochs, Links), new HoldWritesAction(Traffic, reach), new SealAction(Epochs, Links), new CatchUpAction(Epochs, Links),
+            new SettleMoveAction(Epochs, Links, _reports, reach),
         ];
         var actions = new ActionRegistry(all.Select(wrap ?? (action => action)));
         var reader = new FailoverReader(Policy, Epochs, _reports, new HouseHealth(), Lags, reach, Power);
         Reports = new RunReportLoop(Records, _reports, Policy, Events, () => Fence, _time, NullLogger<RunReportLoop>.Instance);
         Reader = reader;
         Dns = dns;
-        var catalog = new RunbookCatalog([new FailoverSource(reader, Lags, _reports, Policy, _time)], actions);
+        var told = new FailoverReports(_reports, Policy, _time);
+        var catalog = new RunbookCatalog([new FailoverSource(reader, Lags, told), new PlannedMove(reader, told), new Failback(reader, told)], actions);
         Runner = new RunnerLoop(Store, catalog, actions, Records, new RunNotes(_time), Events, Policy, () => Fence, new ThrowingCrash(crashAfter), _time, NullLogger<RunnerLoop>.Instance);
         Desk = new RunDesk(catalog, actions, Records, Runner, Policy, () => Fence, _time);
     }
@@ -171,11 +175,13 @@ internal sealed class FailoverHouse : IAsyncDisposable
     }
 
     /// <summary>Asks for a failover and lets it run until it ends or the server crashes.</summary>
-    public async Task<string?> RunAsync(CancellationToken cancel, params (string Name, string Value)[] inputs)
+    public Task<string?> RunAsync(CancellationToken cancel, params (string Name, string Value)[] inputs) => RunAsync("failover", cancel, inputs);
+
+    public async Task<string?> RunAsync(string runbook, CancellationToken cancel, params (string Name, string Value)[] inputs)
     {
         try
         {
-            var decision = await Desk.AskAsync(new RunRequest { Runbook = "failover", Reason = "test", Inputs = inputs.ToDictionary(i => i.Name, i => i.Value) }, "tester", false, cancel);
+            var decision = await Desk.AskAsync(new RunRequest { Runbook = runbook, Reason = "test", Inputs = inputs.ToDictionary(i => i.Name, i => i.Value) }, "tester", false, cancel);
             if (decision is not RunDecision.Begun begun)
                 return decision is RunDecision.Refused refused ? string.Join(" ", refused.Reasons) : decision.ToString();
             await Runner.WhenStoppedAsync(begun.Run.Id).WaitAsync(cancel);
@@ -290,6 +296,8 @@ internal sealed class SimulatedAgent(FailoverHouse house, string code)
     private DatabaseReading Reading()
     {
         var primary = house.Agents.FirstOrDefault(a => a.Value._state == DatabaseState.Primary && !house.Down.ContainsKey(a.Key));
+        if (Rejoins && _state == DatabaseState.Fenced && primary.Value?.PrimaryAt > _fenced)
+            _state = DatabaseState.Standby;
         return new DatabaseReading
         {
             Database = "main", State = _state, AcceptsConnections = _state is DatabaseState.Primary or DatabaseState.Standby, Guarded = true, FencedEpoch = _fenced,
@@ -304,6 +312,23 @@ internal sealed class SimulatedAgent(FailoverHouse house, string code)
     public bool CatchUpFails { get; set; }
     public int CatchUps { get; private set; }
 
+    /// <summary>Age of the oldest transaction here.</summary>
+    public double? OldestMs { get; set; }
+    public bool Sealed { get; private set; }
+
+    /// <summary>A fenced primary becomes a standby of the next one by itself, as agents do.</summary>
+    public bool Rejoins { get; set; }
+
+    /// <summary>Settings of a move are in force.</summary>
+    public bool Prepared { get; private set; }
+    public int Seals { get; private set; }
+
+    private InspectResult Inspect() => new()
+    {
+        InRecovery = _state == DatabaseState.Standby,
+        Transactions = OldestMs is { } age ? [new OpenTransaction(1, age, "app", "report", false, "select 1")] : [],
+    };
+
     private OrderResult Carry(Order order)
     {
         if (order.Epoch < _fenced && order.Kind != DatabaseOrders.Fence)
@@ -313,8 +338,30 @@ internal sealed class SimulatedAgent(FailoverHouse house, string code)
             case DatabaseOrders.Fence:
                 var effect = _state != DatabaseState.Fenced;
                 Fences += effect ? 1 : 0;
+                Sealed = false;
                 (_state, _fenced) = (DatabaseState.Fenced, Math.Max(_fenced, order.Epoch));
                 return Done(order, new FenceResult(new FenceProof { Kind = FenceProofKind.Stopped, Epoch = order.Epoch, Region = code, Evidence = "stopped", At = DateTimeOffset.UtcNow }, effect, new Lsn(1000)), WireJson.Default.FenceResult);
+            case DatabaseOrders.Inspect:
+                return Done(order, Inspect(), WireJson.Default.InspectResult);
+            case DatabaseOrders.Prepare:
+                var found = Inspect();
+                if (order.Arguments.Deserialize(WireJson.Default.SwitchOrder)!.CutOlderMs is not null)
+                    OldestMs = null;
+                Prepared = found.InRecovery;
+                return Done(order, new PrepareResult(5, 0, Inspect()), WireJson.Default.PrepareResult);
+            case DatabaseOrders.Seal:
+                if (Fails.Contains(order.Kind))
+                    return new OrderResult { Id = order.Id, Done = false, Error = "the disk is full" };
+                Seals += Sealed ? 0 : 1;
+                Sealed = true;
+                return Done(order, new SealResult(new Lsn(1000), 1, true, 1), WireJson.Default.SealResult);
+            case DatabaseOrders.Unseal:
+                (Sealed, Prepared) = (false, false);
+                return Done(order, new SealResult(default, 0, true, 1), WireJson.Default.SealResult);
+            case DatabaseOrders.Reach:
+                return Fails.Contains(order.Kind)
+                    ? new OrderResult { Id = order.Id, Done = false, Error = "it has replayed only a part" }
+                    : Done(order, new ReachResult(new Lsn(1000), 1), WireJson.Default.ReachResult);
             case DatabaseOrders.Cut or DatabaseOrders.Uncut:
                 if (Fails.Contains(order.Kind))
                     return new OrderResult { Id = order.Id, Done = false, Error = "the disk is full" };
@@ -335,6 +382,7 @@ internal sealed class SimulatedAgent(FailoverHouse house, string code)
                 return Done(order, new PromoteResult(2, new Lsn(1000), promoted, 5), WireJson.Default.PromoteResult);
             case DatabaseOrders.Restart:
                 Restarts++;
+                (Sealed, Prepared) = (false, false);
                 (_state, PrimaryAt) = (DatabaseState.Primary, order.Epoch);
                 return Done(order, new PromoteResult(1, new Lsn(1000), true, 5), WireJson.Default.PromoteResult);
             default:
@@ -385,7 +433,7 @@ internal sealed class StoreTraffic(IStore store) : ITrafficControl
 
     public Task<long> PublishAsync(CancellationToken cancel) => Task.FromResult(Interlocked.Increment(ref _version));
 
-    public Task<GatewayConfirmation> WaitHeldAsync(string database, string holdId, long version, bool inFlightMatters, TimeSpan limit, CancellationToken cancel) =>
+    public Task<GatewayConfirmation> WaitHeldAsync(string database, string holdId, long version, InFlight waitFor, TimeSpan limit, CancellationToken cancel) =>
         Task.FromResult(new GatewayConfirmation(true, []));
 
     public Task<GatewayConfirmation> WaitTableAsync(long version, TimeSpan limit, CancellationToken cancel) => Task.FromResult(new GatewayConfirmation(true, []));

@@ -1,4 +1,3 @@
-using System.Text.Json;
 using BuildRunner.Core.Databases;
 using BuildRunner.Core.Recovery;
 using BuildRunner.Core.Runbooks;
@@ -13,24 +12,16 @@ public class SurvivalTests
 
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
 
-    public enum Bad
-    {
-        Fails,
-        FailsAfterActing,
-        Throws,
-        IsDoneTwice,
-    }
-
     [Theory(Timeout = 300_000)]
-    [InlineData(Bad.Fails, true)]
-    [InlineData(Bad.Fails, false)]
-    [InlineData(Bad.FailsAfterActing, true)]
-    [InlineData(Bad.FailsAfterActing, false)]
-    [InlineData(Bad.Throws, true)]
-    [InlineData(Bad.Throws, false)]
-    [InlineData(Bad.IsDoneTwice, true)]
-    [InlineData(Bad.IsDoneTwice, false)]
-    public async Task Failover_EachStepOnce_EndsWithOnePrimaryAndNothingHeld(Bad bad, bool alive)
+    [InlineData(BadLuck.Fails, true)]
+    [InlineData(BadLuck.Fails, false)]
+    [InlineData(BadLuck.FailsAfterActing, true)]
+    [InlineData(BadLuck.FailsAfterActing, false)]
+    [InlineData(BadLuck.Throws, true)]
+    [InlineData(BadLuck.Throws, false)]
+    [InlineData(BadLuck.IsDoneTwice, true)]
+    [InlineData(BadLuck.IsDoneTwice, false)]
+    public async Task Failover_EachStepOnce_EndsWithOnePrimaryAndNothingHeld(BadLuck bad, bool alive)
     {
         var ends = new Dictionary<string, RunPhase>();
         foreach (var id in Steps)
@@ -60,51 +51,14 @@ public class SurvivalTests
             }
             else
             {
-                Assert.True(run.State == (id == "verify" && bad != Bad.IsDoneTwice ? RunPhase.Failed : RunPhase.Succeeded), what);
+                Assert.True(run.State == (id == "verify" && bad != BadLuck.IsDoneTwice ? RunPhase.Failed : RunPhase.Succeeded), what);
                 Assert.True((record.Epoch, record.Primary, west.Promotions, west.PrimaryAt) == (2, FailoverHouse.West, 1, 2), what);
                 Assert.True(alive ? east.Fences == 1 : house.Power.Effects == 1, what);
             }
-            Assert.True(bad != Bad.IsDoneTwice || run.State == RunPhase.Succeeded, what);
+            Assert.True(bad != BadLuck.IsDoneTwice || run.State == RunPhase.Succeeded, what);
             ends[id] = run.State;
         }
         TestContext.Current.TestOutputHelper?.WriteLine($"{ends.Count} cases ({bad}, {(alive ? "alive" : "killed")}): {string.Join(", ", ends.Select(e => $"{e.Key} {e.Value}"))}");
         Assert.Equal(Steps.Length, ends.Count);
-    }
-
-    /// <summary>An action that has bad luck the first time.</summary>
-    private sealed class Unlucky(IAction inner, Bad bad, Unlucky.Once once) : IAction
-    {
-        internal sealed class Once
-        {
-            public bool Happened { get; set; }
-        }
-
-        public string Name => inner.Name;
-
-        public Task<ActionCheck> CheckAsync(ActionContext context, CancellationToken cancel) => inner.CheckAsync(context, cancel);
-
-        public Task<ActionVerdict> VerifyAsync(ActionContext context, CancellationToken cancel) => inner.VerifyAsync(context, cancel);
-
-        public Task<ActionOutcome> UndoAsync(ActionContext context, CancellationToken cancel) => inner.UndoAsync(context, cancel);
-
-        public async Task<ActionOutcome> ActAsync(ActionContext context, CancellationToken cancel)
-        {
-            if (once.Happened)
-                return await inner.ActAsync(context, cancel);
-            once.Happened = true;
-            switch (bad)
-            {
-                case Bad.Fails:
-                    return new ActionOutcome.Failed("bad luck");
-                case Bad.Throws:
-                    throw new JsonException("bad luck");
-                case Bad.FailsAfterActing:
-                    await inner.ActAsync(context, cancel);
-                    return new ActionOutcome.Failed("the answer was lost", Unknown: true);
-                default:
-                    await inner.ActAsync(context, cancel);
-                    return await inner.ActAsync(context, cancel);
-            }
-        }
     }
 }

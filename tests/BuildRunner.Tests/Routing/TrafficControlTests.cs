@@ -103,7 +103,7 @@ public class TrafficControlTests
         var version = (await house.Traffic.HoldAsync("main", "r1", house.Fence, Cancel) as TrafficOutcome.Done)!.TableVersion;
         house.Report(RoutingHouse.East, version, new HoldReading("main", "r1", 3, 0, false));
         house.Report(RoutingHouse.West, version + versionOff, new HoldReading("main", "r1", 3, inFlight, false));
-        var said = await house.Traffic.WaitHeldAsync("main", "r1", version, inFlightMatters, Short, Cancel);
+        var said = await house.Traffic.WaitHeldAsync("main", "r1", version, inFlightMatters ? InFlight.Writes : InFlight.Ignored, Short, Cancel);
         Assert.Equal(confirmed, said.Confirmed);
         Assert.Contains($"{RoutingHouse.West}: {says}", said.Sentence, StringComparison.Ordinal);
     }

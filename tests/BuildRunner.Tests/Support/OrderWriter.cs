@@ -132,7 +132,8 @@ public sealed class OrderWriter : IAsyncDisposable
             using var request = await RequestAsync(id);
             using var answer = await _http.SendAsync(request, HttpCompletionOption.ResponseContentRead, CancellationToken.None);
             record = new(id, invoked, Stopwatch.GetTimestamp(), Judge(answer.StatusCode), (int)answer.StatusCode, Header(answer, "X-Served-By"),
-                long.TryParse(Header(answer, "BuildRunner-Epoch"), out var epoch) ? epoch : null, null);
+                long.TryParse(Header(answer, "BuildRunner-Epoch"), out var epoch) ? epoch : null,
+                answer.IsSuccessStatusCode ? null : await answer.Content.ReadAsStringAsync());
         }
         catch (Exception error) when (error is HttpRequestException or OperationCanceledException or SocketException or IOException)
         {

@@ -217,7 +217,7 @@ internal sealed class SettleFollowersAction(Epochs epochs, INodeReports reports,
             : new ActionOutcome.Failed($"Not following {record.Primary} yet: {string.Join("; ", pending.Select(code => $"{code} ({Said(reports.LastAgent(code)?.Report.Database)})"))}.");
     }
 
-    private static string Said(DatabaseReading? reading) => reading switch
+    internal static string Said(DatabaseReading? reading) => reading switch
     {
         null => "no report",
         { Detail: { Length: > 0 } detail } => $"{reading.State.ToString().ToLowerInvariant()}, {detail}",
@@ -225,6 +225,6 @@ internal sealed class SettleFollowersAction(Epochs epochs, INodeReports reports,
     };
 
     /// <summary>"Streaming" shows for a moment even for a copy that has diverged: the new epoch's marker in it is the evidence.</summary>
-    private static bool Follows(DatabaseReading? reading, EpochRecord record) =>
+    internal static bool Follows(DatabaseReading? reading, EpochRecord record) =>
         reading is { State: DatabaseState.Standby, Streaming: true } && reading.Following == record.Primary && reading.MarkerEpoch >= record.Epoch;
 }

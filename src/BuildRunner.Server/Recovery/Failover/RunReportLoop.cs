@@ -24,12 +24,12 @@ internal sealed partial class RunReportLoop(RunRecords records, INodeReports rep
     {
         if (lead() is not { } fence)
             return;
-        foreach (var record in (await records.ListAsync(cancel)).Where(r => r.Runbook == FailoverRunbook.Name && r.FinishedAt is not null).Take(Newest))
+        foreach (var record in (await records.ListAsync(cancel)).Where(r => FailoverRunbook.Moves(r.Runbook) && r.FinishedAt is not null).Take(Newest))
         {
             if (record.Report?.Deserialize(RecoveryJson.Default.FailoverReport) is not { Epoch: { } epoch, From: { } from } report)
                 continue;
             var lost = record.Lost?.Bytes is null ? LostBy(reports.Agent(from)?.Database, report) : null;
-            var outages = record.OutageMs is null ? FailoverSource.Outages(reports, policy, epoch) : [];
+            var outages = record.OutageMs is null ? FailoverReports.Outages(reports, policy, epoch) : [];
             var unreadable = record.Lost?.Bytes is null ? Unreadable(reports.Agent(from)?.Database, report) : null;
             if (unreadable is not null && report.Warnings.Contains(unreadable))
                 unreadable = null;

@@ -73,8 +73,8 @@ internal sealed class HoldAction(ITrafficControl traffic, NodeReach reach) : IAc
             case TrafficOutcome.Done done:
                 var alive = context.Outputs.TryGetValue("close.primary", out var primary) && reach.Agent(primary);
                 if (alive)
-                    await traffic.WaitHeldAsync(database, context.Run, done.TableVersion, inFlightMatters: true, InFlightMax, cancel);
-                var said = await traffic.WaitHeldAsync(database, context.Run, done.TableVersion, inFlightMatters: false, ConfirmMax, cancel);
+                    await traffic.WaitHeldAsync(database, context.Run, done.TableVersion, InFlight.Writes, InFlightMax, cancel);
+                var said = await traffic.WaitHeldAsync(database, context.Run, done.TableVersion, InFlight.Ignored, ConfirmMax, cancel);
                 context.Progress(said.Sentence);
                 return ActionOutcome.Finished(("gateways", said.Sentence), ("confirmed", said.Confirmed ? "true" : "false"));
             default:
@@ -120,6 +120,8 @@ internal sealed class FenceAction(Epochs epochs, INodeLinks links, INodeReports 
         var tried = new List<string>();
         if (await StopAsync(record, context, tried, cancel) is { } stopped)
             return stopped;
+        if (context.Argument("proof") == "stopped")
+            return new ActionOutcome.Failed($"{record.Primary} was not stopped: {string.Join("; ", tried)}. A planned move turns nobody off.", Unknown: true);
         if (await PowerOffAsync(record, context, tried, cancel) is { } off)
             return off;
         if (context.Inputs.TryGetValue("assume_fenced", out var why) && why.Length > 0)
@@ -172,7 +174,7 @@ internal sealed class FenceAction(Epochs epochs, INodeLinks links, INodeReports 
         }
         context.Progress($"ordering the guard of {record.Primary} to stop PostgreSQL");
         var answer = await links.GiveAsync(Orders.Agent(record.Primary), context.Key, DatabaseOrders.Fence, record.Epoch, context,
-            new FenceOrder(record.Database, record.Epoch, context.Run), WireJson.Default.FenceOrder, WireJson.Default.FenceResult,
+            new FenceOrder(record.Database, record.Epoch, context.Run, EndKnown: context.Outputs.ContainsKey("catch-up.held")), WireJson.Default.FenceOrder, WireJson.Default.FenceResult,
             power.Ready ? OrderMaxWithPower : OrderMax, cancel);
         if (answer.Data is { } fenced)
             return Proven(fenced.Proof, fenced.End, fenced.Effect);
