@@ -1,4 +1,5 @@
 using BuildRunner.Core.Alerting;
+using BuildRunner.Core.Databases;
 using BuildRunner.Core.Regions;
 using BuildRunner.Server.Databases;
 using BuildRunner.Server.Events;
@@ -17,6 +18,9 @@ internal sealed class RegionAlertLoop : ReconcileLoop
 
     /// <summary>After a start everything comes up one after the other: until the region was seen well once, or for this long, its absence is no news.</summary>
     private static readonly TimeSpan StartGrace = TimeSpan.FromSeconds(20);
+
+    /// <summary>While a run moves the writes, the old region stands still on purpose; a move that takes longer than this has gone wrong.</summary>
+    private static readonly TimeSpan MoveMax = TimeSpan.FromMinutes(2);
 
     private readonly IRegionHealth _health;
     private readonly IPolicySource _policy;
@@ -50,7 +54,9 @@ internal sealed class RegionAlertLoop : ReconcileLoop
         var firing = (await _book.AlertsAsync(cancel, RegionAlerts.Kind + "/")).Where(a => a.State == AlertState.Firing).Select(a => a.Key).ToList();
         var decided = RegionAlerts.Decide(regions, policy, _policy.Freeze is not null, firing);
         _seenWell |= regions.Exists(r => r is { Role: RegionRole.Primary, Health: HealthState.Healthy });
-        foreach (var alert in _seenWell || firing.Count > 0 || _time.GetElapsedTime(_started) > StartGrace ? decided.Raise : [])
+        var moving = epoch is { State: not EpochState.Open } && _time.GetUtcNow() - epoch.At < MoveMax;
+        var isNews = firing.Count > 0 || (!moving && (_seenWell || _time.GetElapsedTime(_started) > StartGrace));
+        foreach (var alert in isNews ? decided.Raise : [])
             await _alerts.RaiseAsync(alert, cancel);
         foreach (var (key, reason) in decided.Clear)
             await _alerts.ClearAsync(key, reason, cancel);

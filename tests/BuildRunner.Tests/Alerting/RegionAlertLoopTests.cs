@@ -1,4 +1,5 @@
 using BuildRunner.Core.Alerting;
+using BuildRunner.Core.Databases;
 using BuildRunner.Core.Policy;
 using BuildRunner.Core.Regions;
 using BuildRunner.Server.Alerting;
@@ -56,6 +57,25 @@ public class RegionAlertLoopTests
         house.Leads = true;
         await loop.RunOnceAsync(Cancel);
         Assert.Single(await house.Book.ListAsync(Cancel));
+    }
+
+    [Theory(Timeout = Limit)]
+    [InlineData(EpochState.Open, 0, true)]
+    [InlineData(EpochState.Closing, 119, false)]
+    [InlineData(EpochState.Moving, 119, false)]
+    [InlineData(EpochState.Moving, 120, true)]
+    public async Task Pass_WhileARunMovesTheWrites_StillnessIsNoNews(EpochState state, int seconds, bool raised)
+    {
+        using var house = new AlertingHouse();
+        var health = new FakeHealth();
+        using var loop = Loop(house, health);
+        await loop.RunOnceAsync(Cancel);
+        var epoch = EpochTransitions.First("main", "us-east-1", ["us-east-1", "us-west-1"], house.Time.GetUtcNow());
+        await new Epochs(house.Store, house.Events).CreateAsync(epoch with { State = state }, null, Cancel);
+        health.Primary = HealthState.Unhealthy;
+        house.Time.Advance(TimeSpan.FromSeconds(seconds));
+        await loop.RunOnceAsync(Cancel);
+        Assert.Equal(raised, (await house.Book.ListAsync(Cancel)).Count == 1);
     }
 
     private static RegionAlertLoop Loop(AlertingHouse house, FakeHealth health) => new(
