@@ -29,7 +29,7 @@ internal static class AlertingEndpoints
         incidents.MapPost("/{id}/notes", NoteAsync).RequireAuthorization("operator");
         incidents.MapPost("/{id}/resolve", ResolveAsync).RequireAuthorization("operator");
         incidents.MapPost("/{id}/actions", AddActionAsync).RequireAuthorization("operator");
-        incidents.MapPost("/{id}/actions/{number:int}/done", FinishActionAsync).RequireAuthorization("operator");
+        incidents.MapPost("/{id}/actions/{number}/done", FinishActionAsync).RequireAuthorization("operator");
     }
 
     private static async Task<IResult> AlertsAsync(IncidentBook book, Outbox outbox, ChannelSet channels, CancellationToken cancel)
