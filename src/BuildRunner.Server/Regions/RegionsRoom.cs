@@ -1,4 +1,3 @@
-using BuildRunner.Core.Runbooks;
 using BuildRunner.Server.Databases;
 using BuildRunner.Server.Hosting;
 using BuildRunner.Server.Policy;
@@ -23,13 +22,13 @@ public static class RegionsRoom
         services.AddSingleton<RegionViews>();
         services.AddSingleton<StatusView>();
         services.AddRunbookAction<RegionControlAction>().AddRunbookAction<RegionSeenAction>();
-        foreach (var runbook in new[] { RegionRunbooks.Drain, RegionRunbooks.Undrain, RegionRunbooks.Weight })
+        foreach (var runbook in RegionRunbooks.All)
             services.AddSingleton<RunbookSource>(all => Source(all, runbook));
         return services;
     }
 
     public static void MapRegions(this IEndpointRouteBuilder endpoints) => RegionEndpoints.Map(endpoints);
 
-    private static RegionRunbookSource Source(IServiceProvider all, Runbook runbook) =>
+    private static RegionRunbookSource Source(IServiceProvider all, string runbook) =>
         new(runbook, all.GetRequiredService<IPolicySource>(), all.GetRequiredService<IRegionHealth>(), all.GetRequiredService<Epochs>());
 }

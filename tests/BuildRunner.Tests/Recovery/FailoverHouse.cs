@@ -120,9 +120,9 @@ internal sealed class FailoverHouse : IAsyncDisposable
         Reports = new RunReportLoop(Records, _reports, Policy, Events, () => Fence, _time, NullLogger<RunReportLoop>.Instance);
         Reader = reader;
         Dns = dns;
-        var catalog = new RunbookCatalog([new FailoverSource(reader, Lags, _reports, Policy, _time)], actions);
+        var catalog = new RunbookCatalog(new RunbookLibrary(null, []), [new FailoverSource(reader, Lags, _reports, Policy, _time)], actions);
         Runner = new RunnerLoop(Store, catalog, actions, Records, new RunNotes(_time), Events, Policy, () => Fence, new ThrowingCrash(crashAfter), _time, NullLogger<RunnerLoop>.Instance);
-        Desk = new RunDesk(catalog, actions, Records, Runner, Policy, () => Fence, _time);
+        Desk = new RunDesk(catalog, new RunChecks(catalog, actions, Records, Policy, _time), Runner, () => Fence);
     }
 
     public async Task OpenAsync(CancellationToken cancel)

@@ -13,14 +13,12 @@ using BuildRunner.Server.Runbooks;
 namespace BuildRunner.Server.Recovery.Failover;
 
 /// <summary>The runbook `failover` with what only this room knows: the plan before, and the report after.</summary>
-internal sealed class FailoverSource(FailoverReader reader, LagWatch lags, INodeReports reports, IPolicySource policy, TimeProvider time) : RunbookSource(FailoverRunbook.Document)
+internal sealed class FailoverSource(FailoverReader reader, LagWatch lags, INodeReports reports, IPolicySource policy, TimeProvider time) : RunbookSource(FailoverRunbook.Name)
 {
     /// <summary>A gateway reports twice a second: the first write after is known soon, and not waited for longer.</summary>
     private static readonly TimeSpan OutageMax = TimeSpan.FromSeconds(1.5);
 
     public override string? WhyNot(PolicyDocument policy, bool automatic) => automatic ? policy.WhyNoAutomaticFailover(frozen: false) : policy.WhyNoFailover();
-
-    public override string Over(IReadOnlyDictionary<string, string> inputs) => $"database/{inputs.GetValueOrDefault("database", "main")}";
 
     public override async Task<RunAdmission> AdmitAsync(IReadOnlyDictionary<string, string> inputs, CancellationToken cancel)
     {
