@@ -141,6 +141,8 @@ internal sealed partial class RunnerLoop(
             return;
         }
         await journal.AppendAsync(new RunEvent.Resumed { At = _time.GetUtcNow(), Server = Environment.MachineName }, fence, cancel);
+        // The record may be older than the journal: what the run waits for must be seen, or nobody answers.
+        await records.PutAsync(RunRecords.Of(journal.State, journal.Position, record.Over, null), fence, cancel);
         LogResumed(logger, record.Id, state.Steps.Count(s => s.Status == StepStatus.Done), state.Steps.Count);
         Drive(journal, catalog.SourceOf(record.Runbook), record.Over, fence);
         await events.RecordAsync("run.resumed", "server", $"Run {record.Id} was taken up again.", new Dictionary<string, string> { ["run"] = record.Id }, cancel);
