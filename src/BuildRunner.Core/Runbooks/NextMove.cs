@@ -129,8 +129,9 @@ public abstract record NextMove
     private static string Cause(RunState state) =>
         Broken(state) is { } broken ? $"'{broken.Step.Id}' failed: {broken.Error}" : $"aborted by {state.AbortedBy}";
 
+    /// <summary>Failed for good; one that was looked at after a failure is about to be repeated.</summary>
     private static StepState? Broken(RunState state) =>
-        state.Steps.FirstOrDefault(s => s.Error is not null && s.Status != StepStatus.Done && !s.Step.GoesOn && (s.Status != StepStatus.Failed || !StepMove.MayRepeat(s)));
+        state.Steps.FirstOrDefault(s => s.Error is not null && s.Status is not (StepStatus.Done or StepStatus.Verified) && !s.Step.GoesOn && (s.Status != StepStatus.Failed || !StepMove.MayRepeat(s)));
 
     /// <summary>Last first; a step that was only begun is taken back too, for it may have acted.</summary>
     private static NextMove NextUndo(RunState state, string why)

@@ -215,6 +215,17 @@ public class NextMoveShapesTests
     }
 
     [Fact]
+    public void Decide_FailedOnceWithARetry_IsLookedAtAndRepeatedUnderAnotherKey()
+    {
+        var state = With(Begin(Step("a") with { Retries = 1 }), Started("a"), Failed("a"));
+        Assert.Equal(TimeSpan.FromSeconds(1), Assert.IsType<NextMove.VerifyFirst>(NextMove.Decide(state, Now)).After);
+        state = With(state, new RunEvent.StepVerified { At = Now, Step = "a", Attempt = 1, Already = false });
+        Assert.Equal((2, "r/a.2"), NextMove.Decide(state, Now) is NextMove.Start start ? (start.Attempt, start.Key) : default);
+        state = With(state, new RunEvent.StepStarted { At = Now, Step = "a", Attempt = 2, Key = "r/a.2" }, new RunEvent.StepFailed { At = Now, Step = "a", Attempt = 2, Error = "no", Milliseconds = 1 });
+        Assert.IsType<NextMove.Undo>(NextMove.Decide(state, Now));
+    }
+
+    [Fact]
     public void Decide_OneOfAGroupFails_TheOthersEndAndAreTakenBackLastFirst()
     {
         var state = With(Begin(Step("before"), Step("a", "g"), Step("b", "g")), Started("before"), Finished("before"), Started("a"), Started("b"), Failed("a"));

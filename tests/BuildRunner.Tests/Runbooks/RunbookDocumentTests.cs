@@ -44,6 +44,18 @@ public class RunbookDocumentTests
     }
 
     [Fact]
+    public void Guide_ItsExample_IsGoodAndEveryKeyIsInItsTables()
+    {
+        var page = File.ReadAllText(Path.Combine(Repository.Root, "docs", "guide", "runbooks.md"));
+        var example = page.Split("```yaml\n")[1].Split("```")[0];
+        var runbook = SurvivalKitTests.Read(example);
+        Assert.Equal(["agree", "drain", "mend", "back", "healthy"], runbook.Steps.Select(s => s.Id));
+        Assert.Empty(RunbookCheck.Errors(runbook, name => name is StepKind.Approval or "health.verify" or "regions.control" or "regions.seen", null, name => RunbookLibrary.ShippedNames.Contains(name) ? RunbookLibrary.Shipped(name) : null));
+        var missing = typeof(RunbookStep).GetProperties().Select(p => System.Text.Json.JsonNamingPolicy.SnakeCaseLower.ConvertName(p.Name)).Except(["goes_on", "group", "undo_by"]).Where(key => !page.Contains($"`{key}`", StringComparison.Ordinal));
+        Assert.Empty(missing);
+    }
+
+    [Fact]
     public void Bind_EverythingAStepMayHave_IsRead()
     {
         var runbook = SurvivalKitTests.Read("""
