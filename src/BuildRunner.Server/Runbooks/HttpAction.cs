@@ -118,20 +118,20 @@ internal sealed class HttpAction : IAction, IDisposable
         if (!Statuses(expect).All(s => s.Length == 3 && s[0] is >= '1' and <= '5' && (s[1..] == "xx" || s.All(char.IsAsciiDigit))))
             No($"`expect: {expect}` is no list of statuses: write `200, 201` or `2xx`.");
         var headers = new List<(string, string)>();
-        foreach (var (key, value) in context.Arguments.Where(a => a.Key.StartsWith("header.", StringComparison.Ordinal)))
+        foreach (var key in context.Arguments.Keys.Where(k => k.StartsWith("header.", StringComparison.Ordinal)))
         {
             var name = key[7..];
-            if (!SecretText.IsReference(value) && SecretWords.Any(w => name.Contains(w, StringComparison.OrdinalIgnoreCase)))
+            if (!SecretText.IsWritten(context, key) && SecretWords.Any(w => name.Contains(w, StringComparison.OrdinalIgnoreCase)))
                 No($"`{key}` is a secret, and a runbook is read by many: put it into a variable or a file of the server and write `env:NAME` or `file:PATH`.");
-            else if (SecretText.Resolve(value) is { Wrong: { } missing })
+            else if (SecretText.Resolve(context, key) is { Wrong: { } missing })
                 No(missing);
             else
-                headers.Add((name, SecretText.Resolve(value).Value!));
+                headers.Add((name, SecretText.Resolve(context, key).Value!));
         }
         string? body = null;
-        if (context.Argument("body") is { } text)
+        if (context.Argument("body") is not null)
         {
-            (body, var missing) = SecretText.Resolve(text);
+            (body, var missing) = SecretText.Resolve(context, "body");
             if (missing is not null)
                 No(missing);
         }

@@ -111,7 +111,7 @@ internal sealed partial class RunDriver
 
     /// <summary>Looks by another action than the step's own.</summary>
     private Task<ActionVerdict> LookAsync(StepCall call, ActionContext context, CancellationToken stop) =>
-        ActionOf(call.Action!).VerifyAsync(context with { Arguments = StepArguments.Fill(call.With, context.Inputs, context.Outputs) }, stop);
+        ActionOf(call.Action!).VerifyAsync(context with { Arguments = StepArguments.Fill(call.With, context.Inputs, context.Outputs), Written = call.With }, stop);
 
     private IAction ActionOf(string name) => actions.Find(name) ?? throw new UnknownActionException(name);
 
@@ -154,6 +154,7 @@ internal sealed partial class RunDriver
             Run = state.Run,
             Step = step,
             Arguments = StepArguments.Fill(with, state.Inputs, outputs),
+            Written = with,
             Inputs = state.Inputs,
             Outputs = outputs,
             Key = key,

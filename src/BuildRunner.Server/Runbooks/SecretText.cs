@@ -7,18 +7,23 @@ internal static class SecretText
 {
     private const int BytesMax = 64 * 1024;
 
-    public static bool IsReference(string value) => value.StartsWith("env:", StringComparison.Ordinal) || value.StartsWith("file:", StringComparison.Ordinal);
+    /// <summary>The value of an argument: read from where the runbook itself points to; what an input brought is text, whatever it looks like.</summary>
+    public static (string? Value, string? Wrong) Resolve(ActionContext context, string argument) =>
+        IsWritten(context, argument) ? Resolve(context.Arguments[argument]) : (context.Arguments[argument], null);
 
-    /// <summary>The value behind a reference, or the text itself; what is wrong when it cannot be had.</summary>
-    public static (string? Value, string? Wrong) Resolve(string value)
+    /// <summary>Whether the runbook itself writes a reference there.</summary>
+    public static bool IsWritten(ActionContext context, string argument) =>
+        context.Written.TryGetValue(argument, out var written) && IsReference(written) && !written.Contains("${", StringComparison.Ordinal);
+
+    private static bool IsReference(string value) => value.StartsWith("env:", StringComparison.Ordinal) || value.StartsWith("file:", StringComparison.Ordinal);
+
+    private static (string? Value, string? Wrong) Resolve(string value)
     {
         if (value.StartsWith("env:", StringComparison.Ordinal))
         {
             var name = value[4..];
             return Environment.GetEnvironmentVariable(name) is { Length: > 0 } found ? (found, null) : (null, $"The environment variable {name} of the server is not set.");
         }
-        if (!value.StartsWith("file:", StringComparison.Ordinal))
-            return (value, null);
         var path = value[5..];
         try
         {

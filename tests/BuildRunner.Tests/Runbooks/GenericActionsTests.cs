@@ -68,6 +68,24 @@ public class GenericActionsTests
         Assert.Equal(asked, seen.Count); // a look never sends what may change something
     }
 
+    /// <summary>Who may give inputs must not read the server's files with them.</summary>
+    [Fact(Timeout = 30_000)]
+    public async Task Http_InputThatLooksLikeAReference_IsSentAsText()
+    {
+        var body = "";
+        await using var server = await ServeAsync(async http =>
+        {
+            using var reader = new StreamReader(http.Request.Body);
+            body = await reader.ReadToEndAsync(Cancel);
+        });
+        using var action = new HttpAction(new DirectNetwork());
+        var context = Context(("url", server.Urls.First()), ("method", "POST"), ("body", "file:/etc/passwd")) with { Written = new Dictionary<string, string> { ["body"] = "${text}" } };
+        Assert.IsType<ActionOutcome.Done>(await action.ActAsync(context, Cancel));
+        Assert.Equal("file:/etc/passwd", body);
+        var header = Context(("url", server.Urls.First()), ("header.X-Token", "env:HOME")) with { Written = new Dictionary<string, string> { ["header.X-Token"] = "env:${name}" } };
+        Assert.IsType<ActionOutcome.Refused>(await action.ActAsync(header, Cancel));
+    }
+
     [Fact(Timeout = 30_000)]
     public async Task Http_NobodyAnswers_IsUnknownAndSaysSo()
     {
@@ -131,6 +149,7 @@ public class GenericActionsTests
         Run = "run",
         Step = new RunbookStep { Id = "step", Title = "Step", Action = "a" },
         Arguments = with.Where(w => w.Value is not null).ToDictionary(w => w.Name, w => w.Value!),
+        Written = with.Where(w => w.Value is not null).ToDictionary(w => w.Name, w => w.Value!),
         Inputs = new Dictionary<string, string>(),
         Outputs = new Dictionary<string, string>(),
         Key = "run/step",

@@ -79,6 +79,28 @@ public class RunbookApiTests
     }
 
     [Fact(Timeout = 120_000)]
+    public async Task Abort_OfAParent_StopsTheRunThatIsItsStepFirst_AndAnExpiredAgreementIsAFailure()
+    {
+        using var folder = Folder(
+            ("release.yml", Release),
+            ("parent.yml", "name: parent\ntitle: P\nsteps:\n  - {id: pause, title: P, action: wait, with: {for: 1ms}}\n  - {id: child, title: C, runbook: release}\n"),
+            ("hurry.yml", "name: hurry\ntitle: H\nsteps:\n  - {id: soon, title: S, approval: {timeout: 1s}}\n"));
+        await using var server = await TestServer.StartAsync(policyFile: Path.Combine(folder.Path, "policy.yml"));
+        var runs = new RunbooksClient(server.Connect());
+        var (parent, hurry) = (await StartAsync(runs, "parent"), await StartAsync(runs, "hurry"));
+        var child = $"{parent.Id}.child";
+        await Eventually.TrueAsync(async () => (await runs.RunsAsync(Cancel)).Runs.Any(r => r.Id == child && r.State == RunPhase.Waiting), "the child waits", Cancel);
+        await runs.AbortAsync(parent.Id, new AbortRequest { Reason = "no" }, Cancel);
+        await Eventually.TrueAsync(async () => (parent = (await runs.RunAsync(parent.Id, Cancel)).Run).FinishedAt is not null, "the parent ends", Cancel);
+        var ended = (await runs.RunAsync(child, Cancel)).Run;
+        Assert.Equal((RunPhase.Aborted, RunPhase.Aborted, parent.Id, "child"), (parent.State, ended.State, ended.Parent, ended.ParentStep));
+        Assert.True(ended.FinishedAt <= parent.FinishedAt);
+
+        await Eventually.TrueAsync(async () => (hurry = (await runs.RunAsync(hurry.Id, Cancel)).Run).FinishedAt is not null, "nobody answered", Cancel);
+        Assert.Equal((RunPhase.RolledBack, true), (hurry.State, hurry.Outcome!.Contains("only 0 of 1 agreed in time", StringComparison.Ordinal)));
+    }
+
+    [Fact(Timeout = 120_000)]
     public async Task Documents_ChangedWhileARunGoesOn_TheRunKeepsItsVersion_AndABadOneIsSaid()
     {
         using var folder = Folder(("release.yml", Release), ("odd.yml", "name: odd\ntitle: Odd\nsteps:\n  - {id: a, title: A, action: no.such}\n"));
