@@ -38,7 +38,7 @@ internal sealed record PolicyText(PolicyNode? Root, IReadOnlyList<PolicyError> E
             {
                 errors.AddRange(tree.Errors);
                 if (tree.Root is PolicyNode.Scalar { IsNothing: true } or null)
-                    return new(null, errors.Count > 0 ? errors : [new(top, "", $"The {noun} is empty.", "Copy one from the folder governance and change it.")]);
+                    return new(null, errors.Count > 0 ? errors : [new(top, "", $"The {noun} is empty.", $"Copy {(noun == "policy" ? "governance/policy.yml" : $"one of governance/{noun}s")} and change it.")]);
                 return new(tree.Root, errors);
             }
             var at = Math.Clamp(broken.At.Line, 1, lines.Length) - 1;
