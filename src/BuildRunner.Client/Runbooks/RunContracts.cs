@@ -11,7 +11,8 @@ public sealed record RunbookList
     public required IReadOnlyList<RunbookSummary> Runbooks { get; init; }
 }
 
-public sealed record RunbookSummary(string Name, string Title, string Hash, int Steps, IReadOnlyList<string> Problems);
+/// <summary>A runbook; <paramref name="Origin"/> is `shipped`, `code` or the file's path, <paramref name="Warnings"/> what a person should look at, <paramref name="Problems"/> why it could not run here.</summary>
+public sealed record RunbookSummary(string Name, string Title, string? Hash, int Steps, DateOnly? Reviewed, string Origin, IReadOnlyList<string> Problems, IReadOnlyList<string> Warnings);
 
 /// <summary>`GET /v1/runbooks/{name}`.</summary>
 public sealed record RunbookDetail
@@ -22,6 +23,48 @@ public sealed record RunbookDetail
 
     /// <summary>Why it could not run here, such as an action that no room has registered.</summary>
     public required IReadOnlyList<string> Problems { get; init; }
+
+    /// <summary>`shipped`, `code`, or the file's path.</summary>
+    public required string Origin { get; init; }
+
+    /// <summary>What a person should look at: a review that is due, a newer text that is bad.</summary>
+    public IReadOnlyList<string> Warnings { get; init; } = [];
+}
+
+/// <summary>`POST /v1/runbooks/evaluate`: the checks of a dry run, for one runbook or for all; nothing is changed.</summary>
+public sealed record EvaluateRequest
+{
+    public int SchemaVersion { get; init; } = 1;
+
+    /// <summary>Null: all.</summary>
+    public string? Runbook { get; init; }
+    public IReadOnlyDictionary<string, string> Inputs { get; init; } = new Dictionary<string, string>();
+}
+
+/// <summary>Answer to <see cref="EvaluateRequest"/>.</summary>
+public sealed record EvaluationList
+{
+    public int SchemaVersion { get; init; } = 1;
+    public required IReadOnlyList<RunbookEvaluation> Evaluations { get; init; }
+}
+
+/// <summary>Whether a runbook could be run now.</summary>
+public sealed record RunbookEvaluation
+{
+    public required string Runbook { get; init; }
+    public string? Hash { get; init; }
+    public DateOnly? Reviewed { get; init; }
+
+    /// <summary>`ready`, `refused`, `needs_inputs` (some checks could not be made without them) or `bad` (its text or its actions are wrong).</summary>
+    public required string Verdict { get; init; }
+
+    /// <summary>Each thing that stands against it, one sentence.</summary>
+    public required IReadOnlyList<string> Reasons { get; init; }
+    public required IReadOnlyList<string> Warnings { get; init; }
+    public IReadOnlyDictionary<string, string> Inputs { get; init; } = new Dictionary<string, string>();
+
+    /// <summary>Sum of the steps until traffic resumes; null when it could not be told.</summary>
+    public double? ExpectedMs { get; init; }
 }
 
 /// <summary>`POST /v1/runs`.</summary>
@@ -77,6 +120,15 @@ public sealed record PlanStep
     public required int MeasuredRuns { get; init; }
     public string? Note { get; init; }
     public bool AfterResume { get; init; }
+
+    /// <summary>The parallel group that it belongs to.</summary>
+    public string? Group { get; init; }
+
+    /// <summary>Why it would not be done with these inputs.</summary>
+    public string? Skipped { get; init; }
+
+    /// <summary>Who is waited for before it, or that it is done by hand.</summary>
+    public string? WaitsFor { get; init; }
 }
 
 /// <summary>`GET /v1/runs`, newest first.</summary>
@@ -125,6 +177,16 @@ public sealed record RunRecord
     /// <summary>How often a server took it up again, and how many lines its journal has.</summary>
     public int Resumes { get; init; }
     public long JournalLines { get; init; }
+
+    /// <summary>Hash of the runbook that it runs; it stays what it is when the document changes.</summary>
+    public string? Hash { get; init; }
+
+    /// <summary>The run that has this one as a step, and which step.</summary>
+    public string? Parent { get; init; }
+    public string? ParentStep { get; init; }
+
+    /// <summary>Steps that wait for people; the run goes on when they have answered.</summary>
+    public IReadOnlyList<RunWait> Waiting { get; init; } = [];
     public IReadOnlyList<RunStep> Steps { get; init; } = [];
 }
 
@@ -142,6 +204,29 @@ public sealed record RunStep
     public string? Error { get; init; }
     public bool AfterResume { get; init; }
     public IReadOnlyDictionary<string, string> Outputs { get; init; } = new Dictionary<string, string>();
+
+    /// <summary>The parallel group that it belongs to, and who has agreed to it.</summary>
+    public string? Group { get; init; }
+    public IReadOnlyList<string> Agreed { get; init; } = [];
+}
+
+/// <summary>What a run waits for: people who agree to a step, or who do it by hand.</summary>
+public sealed record RunWait
+{
+    public required string Step { get; init; }
+    public required string Title { get; init; }
+
+    /// <summary>True: done by hand and confirmed with a note. False: agreed to.</summary>
+    public required bool ByHand { get; init; }
+
+    /// <summary>What is to be done by hand.</summary>
+    public string? Text { get; init; }
+
+    /// <summary>Roles of those who may answer, how many different people must, and who has.</summary>
+    public required IReadOnlyList<string> Roles { get; init; }
+    public required int Needed { get; init; }
+    public required IReadOnlyList<string> Agreed { get; init; }
+    public required DateTimeOffset Expires { get; init; }
 }
 
 /// <summary>Data lost by a failover: WAL past the fork, the span of its commits, how many, and their transaction ids (at most 10,000).</summary>
@@ -156,6 +241,26 @@ public sealed record RunLine
 }
 
 public sealed record RunNote(string Step, string Text, DateTimeOffset At);
+
+/// <summary>`POST /v1/runs/{id}/approve`, `reject` and `confirm`.</summary>
+public sealed record ReplyRequest
+{
+    public int SchemaVersion { get; init; } = 1;
+
+    /// <summary>Needed when several steps wait.</summary>
+    public string? Step { get; init; }
+
+    /// <summary>A note to an approval, the reason of a rejection, what was done by hand.</summary>
+    public string? Note { get; init; }
+}
+
+/// <summary>`br runbook logs`: a run's journal.</summary>
+public sealed record RunLog
+{
+    public int SchemaVersion { get; init; } = 1;
+    public required string Run { get; init; }
+    public required IReadOnlyList<RunLine> Lines { get; init; }
+}
 
 /// <summary>`POST /v1/runs/{id}/abort`.</summary>
 public sealed record AbortRequest
@@ -174,4 +279,8 @@ public sealed record AbortRequest
 [JsonSerializable(typeof(RunRecord))]
 [JsonSerializable(typeof(RunLine))]
 [JsonSerializable(typeof(AbortRequest))]
+[JsonSerializable(typeof(ReplyRequest))]
+[JsonSerializable(typeof(RunLog))]
+[JsonSerializable(typeof(EvaluateRequest))]
+[JsonSerializable(typeof(EvaluationList))]
 public sealed partial class RunbooksJson : JsonSerializerContext;

@@ -22,6 +22,31 @@ public sealed class RunbooksClient(ApiConnection api)
     public Task<RunDetail> AbortAsync(string id, AbortRequest request, CancellationToken cancel) =>
         api.SendAsync(HttpMethod.Post, $"/v1/runs/{Uri.EscapeDataString(id)}/abort", request, RunbooksJson.Default.AbortRequest, RunbooksJson.Default.RunDetail, cancel);
 
+    /// <summary>The checks of a dry run, for one runbook or for all.</summary>
+    public Task<EvaluationList> EvaluateAsync(EvaluateRequest request, CancellationToken cancel) =>
+        api.SendAsync(HttpMethod.Post, "/v1/runbooks/evaluate", request, RunbooksJson.Default.EvaluateRequest, RunbooksJson.Default.EvaluationList, cancel);
+
+    /// <summary>Agrees to a step that waits.</summary>
+    public Task<RunDetail> ApproveAsync(string id, ReplyRequest request, CancellationToken cancel) => ReplyAsync(id, "approve", request, cancel);
+
+    /// <summary>Says no to a step that waits.</summary>
+    public Task<RunDetail> RejectAsync(string id, ReplyRequest request, CancellationToken cancel) => ReplyAsync(id, "reject", request, cancel);
+
+    /// <summary>Says that a step has been done by hand.</summary>
+    public Task<RunDetail> ConfirmAsync(string id, ReplyRequest request, CancellationToken cancel) => ReplyAsync(id, "confirm", request, cancel);
+
+    /// <summary>The run's journal as far as it is written.</summary>
+    public async Task<RunLog> LogAsync(string id, CancellationToken cancel)
+    {
+        var lines = new List<RunLine>();
+        await foreach (var line in api.StreamAsync($"/v1/runs/{Uri.EscapeDataString(id)}/events", RunbooksJson.Default.RunLine, cancel))
+            lines.Add(line);
+        return new RunLog { Run = id, Lines = lines };
+    }
+
+    private Task<RunDetail> ReplyAsync(string id, string verb, ReplyRequest request, CancellationToken cancel) =>
+        api.SendAsync(HttpMethod.Post, $"/v1/runs/{Uri.EscapeDataString(id)}/{verb}", request, RunbooksJson.Default.ReplyRequest, RunbooksJson.Default.RunDetail, cancel);
+
     /// <summary>
     /// The run's journal from its beginning and on until it ends. While the server is away it tries again for up to
     /// <paramref name="patience"/>, and goes on after the last line it had: a restart of the server loses nothing.

@@ -13,6 +13,14 @@ namespace BuildRunner.Core.Runbooks;
 [JsonDerivedType(typeof(StepFinished), "step_finished")]
 [JsonDerivedType(typeof(StepFailed), "step_failed")]
 [JsonDerivedType(typeof(StepVerified), "step_verified")]
+[JsonDerivedType(typeof(StepSkipped), "step_skipped")]
+[JsonDerivedType(typeof(ApprovalRequested), "approval_requested")]
+[JsonDerivedType(typeof(Approved), "approved")]
+[JsonDerivedType(typeof(Rejected), "rejected")]
+[JsonDerivedType(typeof(ApprovalExpired), "approval_expired")]
+[JsonDerivedType(typeof(ConfirmationRequested), "confirmation_requested")]
+[JsonDerivedType(typeof(Confirmed), "confirmed")]
+[JsonDerivedType(typeof(ConfirmationExpired), "confirmation_expired")]
 [JsonDerivedType(typeof(UndoStarted), "undo_started")]
 [JsonDerivedType(typeof(Undone), "undone")]
 [JsonDerivedType(typeof(UndoFailed), "undo_failed")]
@@ -41,6 +49,10 @@ public abstract record RunEvent
 
         /// <summary>Hash of the policy it was started under.</summary>
         public string? Policy { get; init; }
+
+        /// <summary>The run that has this one as a step, and which step; null: it was asked for by itself.</summary>
+        public string? Parent { get; init; }
+        public string? ParentStep { get; init; }
     }
 
     /// <summary>Written before a step acts. The key is the same after a crash, so that what a node already did is done once; it changes after a known failure.</summary>
@@ -84,6 +96,62 @@ public abstract record RunEvent
         public bool? Already { get; init; }
         public IReadOnlyDictionary<string, string> Outputs { get; init; } = new Dictionary<string, string>();
         public string? Detail { get; init; }
+    }
+
+    /// <summary>Its condition did not hold: it is not done, and nothing is taken back of it.</summary>
+    public sealed record StepSkipped : RunEvent
+    {
+        public required string Step { get; init; }
+        public required string Why { get; init; }
+    }
+
+    /// <summary>The run waits until enough people have agreed to a step; <see cref="Expires"/> by the server's wall clock, so that it outlives a restart.</summary>
+    public sealed record ApprovalRequested : RunEvent
+    {
+        public required string Step { get; init; }
+        public required DateTimeOffset Expires { get; init; }
+    }
+
+    /// <summary>One person agreed.</summary>
+    public sealed record Approved : RunEvent
+    {
+        public required string Step { get; init; }
+        public required string Actor { get; init; }
+        public required string Role { get; init; }
+        public string? Note { get; init; }
+    }
+
+    /// <summary>A person said no to a step, or that what is to be done by hand cannot be done.</summary>
+    public sealed record Rejected : RunEvent
+    {
+        public required string Step { get; init; }
+        public required string Actor { get; init; }
+        public required string Reason { get; init; }
+    }
+
+    public sealed record ApprovalExpired : RunEvent
+    {
+        public required string Step { get; init; }
+    }
+
+    /// <summary>The run waits until a person has done something by hand.</summary>
+    public sealed record ConfirmationRequested : RunEvent
+    {
+        public required string Step { get; init; }
+        public required DateTimeOffset Expires { get; init; }
+    }
+
+    /// <summary>A person did it, and says what was done or seen.</summary>
+    public sealed record Confirmed : RunEvent
+    {
+        public required string Step { get; init; }
+        public required string Actor { get; init; }
+        public required string Note { get; init; }
+    }
+
+    public sealed record ConfirmationExpired : RunEvent
+    {
+        public required string Step { get; init; }
     }
 
     public sealed record UndoStarted : RunEvent
@@ -147,6 +215,16 @@ public enum RunPhase
     /// <summary>A person stopped it and everything was taken back.</summary>
     Aborted,
 
-    /// <summary>A safety check said no and everything was taken back.</summary>
+    /// <summary>A safety check, or a person who was asked, said no and everything was taken back.</summary>
     Refused,
+
+    /// <summary>Waits for people: an approval, or something to be done by hand.</summary>
+    Waiting,
+}
+
+/// <summary>What follows from where a run stands.</summary>
+public static class RunPhases
+{
+    /// <summary>True until the run has ended; it then holds what it is over.</summary>
+    public static bool IsUnderWay(this RunPhase phase) => phase is RunPhase.Running or RunPhase.Undoing or RunPhase.Waiting;
 }

@@ -16,7 +16,7 @@ internal sealed record PolicyText(PolicyNode? Root, IReadOnlyList<PolicyError> E
     /// <summary>What editors take a tab for.</summary>
     private static readonly int[] TabWidths = [2, 4, 8];
 
-    public static PolicyText Read(ReadOnlyMemory<byte> bytes, string file)
+    public static PolicyText Read(ReadOnlyMemory<byte> bytes, string file, string noun = "policy")
     {
         var top = new PolicyPosition(file, 1, 1);
         if (bytes.Length > BytesMax)
@@ -33,12 +33,12 @@ internal sealed record PolicyText(PolicyNode? Root, IReadOnlyList<PolicyError> E
         ReplaceTabs(lines, file, errors);
         for (var repair = 0; repair <= RepairsMax; repair++)
         {
-            var tree = new PolicyTree(file);
+            var tree = new PolicyTree(file, noun);
             if (tree.Read(string.Join('\n', lines)) is not { } broken)
             {
                 errors.AddRange(tree.Errors);
                 if (tree.Root is PolicyNode.Scalar { IsNothing: true } or null)
-                    return new(null, errors.Count > 0 ? errors : [new(top, "", "The policy is empty.", "Copy governance/policy.yml and change it.")]);
+                    return new(null, errors.Count > 0 ? errors : [new(top, "", $"The {noun} is empty.", $"Copy {(noun == "policy" ? "governance/policy.yml" : $"one of governance/{noun}s")} and change it.")]);
                 return new(tree.Root, errors);
             }
             var at = Math.Clamp(broken.At.Line, 1, lines.Length) - 1;
@@ -102,7 +102,7 @@ internal sealed record PolicyText(PolicyNode? Root, IReadOnlyList<PolicyError> E
 }
 
 /// <summary>One pass over the text by YamlDotNet's events, into our own tree; what YAML allows and a policy does not is an error here.</summary>
-internal sealed class PolicyTree(string file)
+internal sealed class PolicyTree(string file, string noun)
 {
     private const int DepthMax = 24;
     private const int NodesMax = 100_000;
@@ -129,11 +129,11 @@ internal sealed class PolicyTree(string file)
                     case DocumentStart start:
                         if (Root is not null)
                         {
-                            Wrong(start, "", "A second document begins here.", "A policy is one document: remove the line `---`.");
+                            Wrong(start, "", "A second document begins here.", $"A {noun} is one document: remove the line `---`.");
                             return null;
                         }
                         if (start.Tags is { Count: > 0 } && start.Tags.Any(t => !IsStandard(t.Handle)))
-                            Wrong(start, "", "A directive has no place in a policy.", "Remove it.");
+                            Wrong(start, "", $"A directive has no place in a {noun}.", "Remove it.");
                         break;
                     case var _ when Root is null:
                         Root = Node(parser, "", 0);
@@ -144,7 +144,7 @@ internal sealed class PolicyTree(string file)
             }
             return null;
         }
-        catch (TooDeepException) { return new(_last, "", $"More than {DepthMax} levels, or {NodesMax:N0} values.", "A policy has six levels."); }
+        catch (TooDeepException) { return new(_last, "", $"More than {DepthMax} levels, or {NodesMax:N0} values.", $"A {noun} has a few levels only."); }
         catch (YamlException error) { return new(new(file, Math.Max(1, (int)error.Start.Line), Math.Max(1, (int)error.Start.Column)), "", $"The line cannot be read: {Sentence(error)}.", "Check its quotes, brackets, colons and indentation."); }
         // The parser meets any bytes; whatever else it throws on them is a text that cannot be read, and not our failure.
         catch (Exception error) when (error is not OutOfMemoryException) { return new(_last, "", $"The text after here cannot be read: {error.Message}", "Check its quotes, brackets, colons and indentation."); }
@@ -170,7 +170,7 @@ internal sealed class PolicyTree(string file)
             case MappingStart:
                 return Mapping(parser, path, depth, at);
             case AnchorAlias alias:
-                Wrong(alias, path, "An alias (`*name`) has no place in a policy.", "Write the value itself.");
+                Wrong(alias, path, $"An alias (`*name`) has no place in a {noun}.", "Write the value itself.");
                 return new PolicyNode.Scalar("") { At = at };
             default:
                 throw new SyntaxErrorException(parser.Current!.Start, parser.Current.End, "unexpected content");
@@ -191,7 +191,7 @@ internal sealed class PolicyTree(string file)
             if (key is null)
                 _errors.Add(new(keyAt, path, "A list or mapping stands where a key belongs.", "A key is a single word."));
             else if (key == "<<")
-                _errors.Add(new(keyAt, path, "A merge (`<<`) has no place in a policy.", "Write the keys themselves."));
+                _errors.Add(new(keyAt, path, $"A merge (`<<`) has no place in a {noun}.", "Write the keys themselves."));
             else if (lines.TryGetValue(key, out var former))
                 _errors.Add(new(keyAt, child, $"`{PolicyReadingQuote(key)}` stands here already, in line {former}.", $"Remove the one in line {former} or this one."));
             else
@@ -205,9 +205,9 @@ internal sealed class PolicyTree(string file)
     private void CheckNode(NodeEvent node, string path)
     {
         if (!node.Anchor.IsEmpty)
-            Wrong(node, path, "An anchor (`&name`) has no place in a policy.", "Remove it, and write values where they are meant.");
+            Wrong(node, path, $"An anchor (`&name`) has no place in a {noun}.", "Remove it, and write values where they are meant.");
         if (!node.Tag.IsEmpty)
-            Wrong(node, path, "A type tag (`!name`) has no place in a policy.", "Remove it.");
+            Wrong(node, path, $"A type tag (`!name`) has no place in a {noun}.", "Remove it.");
     }
 
     private ParsingEvent Next(Parser parser)

@@ -18,7 +18,7 @@ internal static class RegionAdmission
         if (inputs.TryGetValue("weight", out var text) && (!int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out weight) || weight > 100))
             return ([$"'{text}' is not a weight; it is a whole number from 0 to 100."], []);
         var control = controls.GetValueOrDefault(code) ?? new RegionControl();
-        var takesAway = runbook == RegionRunbooks.Drain.Name || (runbook == RegionRunbooks.Weight.Name && weight == 0);
+        var takesAway = runbook == RegionRunbooks.Drain || (runbook == RegionRunbooks.Weight && weight == 0);
 
         var problems = new List<string>();
         var notes = new List<string>();
@@ -26,9 +26,9 @@ internal static class RegionAdmission
             problems.Add($"{code} is the last region that can serve: every other one is down, unknown, drained, or runs no service. Bring one back first (`br regions health`).");
         if (takesAway && primary == code)
             notes.Add($"{code} is the database's primary: writes still go there. To move them: `br dr failover --target REGION`.");
-        if (runbook == RegionRunbooks.Drain.Name && control.Draining)
+        if (runbook == RegionRunbooks.Drain && control.Draining)
             notes.Add($"{code} is drained already.");
-        if (runbook == RegionRunbooks.Undrain.Name && !control.Draining)
+        if (runbook == RegionRunbooks.Undrain && !control.Draining)
             notes.Add($"{code} is not drained.");
         return (problems, notes);
     }

@@ -1,4 +1,3 @@
-using BuildRunner.Core.Runbooks;
 using BuildRunner.Server.Databases;
 using BuildRunner.Server.Hosting;
 using BuildRunner.Server.Policy;
@@ -22,14 +21,14 @@ public static class RegionsRoom
         services.AddSingleton<HealthLoop>().AddHostedService(all => all.GetRequiredService<HealthLoop>());
         services.AddSingleton<RegionViews>();
         services.AddSingleton<StatusView>();
-        services.AddRunbookAction<RegionControlAction>().AddRunbookAction<RegionSeenAction>();
-        foreach (var runbook in new[] { RegionRunbooks.Drain, RegionRunbooks.Undrain, RegionRunbooks.Weight })
+        services.AddRunbookAction<RegionControlAction>().AddRunbookAction<RegionSeenAction>().AddRunbookAction<HealthVerifyAction>();
+        foreach (var runbook in RegionRunbooks.All)
             services.AddSingleton<RunbookSource>(all => Source(all, runbook));
         return services;
     }
 
     public static void MapRegions(this IEndpointRouteBuilder endpoints) => RegionEndpoints.Map(endpoints);
 
-    private static RegionRunbookSource Source(IServiceProvider all, Runbook runbook) =>
+    private static RegionRunbookSource Source(IServiceProvider all, string runbook) =>
         new(runbook, all.GetRequiredService<IPolicySource>(), all.GetRequiredService<IRegionHealth>(), all.GetRequiredService<Epochs>());
 }

@@ -14,6 +14,8 @@ internal sealed class ActionRegistry
         }
     }
 
+    public IReadOnlyCollection<string> Names => _actions.Keys;
+
     public bool Knows(string name) => _actions.ContainsKey(name);
 
     public IAction? Find(string name) => _actions.GetValueOrDefault(name);

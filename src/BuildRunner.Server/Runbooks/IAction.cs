@@ -36,6 +36,9 @@ public sealed record ActionContext
     public required IReadOnlyDictionary<string, string> Arguments { get; init; }
     public required IReadOnlyDictionary<string, string> Inputs { get; init; }
 
+    /// <summary>The `with` as the runbook writes it. What is trusted by its form (a reference to a secret) must stand here: an input never makes one.</summary>
+    public IReadOnlyDictionary<string, string> Written { get; init; } = new Dictionary<string, string>();
+
     /// <summary>Outputs of finished steps, by `step.output`; while undoing, the step's own too.</summary>
     public required IReadOnlyDictionary<string, string> Outputs { get; init; }
 

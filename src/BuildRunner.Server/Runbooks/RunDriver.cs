@@ -7,29 +7,34 @@ namespace BuildRunner.Server.Runbooks;
 
 /// <summary>Carries one run from where its journal stands to its end: decide, write, act, write.</summary>
 internal sealed partial class RunDriver(
-    RunJournal journal, RunbookSource? source, string over, ActionRegistry actions, RunRecords records, RunNotes notes, IEventLog events,
+    RunJournal journal, RunbookSource source, string over, ActionRegistry actions, IChildRuns children, RunRecords records, RunNotes notes, IEventLog events,
     Fence fence, TimeProvider time, ILogger logger) : IDisposable
 {
-    private readonly SemaphoreSlim _abortGate = new(1);
-    private CancellationTokenSource? _step;
+    /// <summary>A wait for people is looked at again at least so often: the wall clock may have been set.</summary>
+    private static readonly TimeSpan AwaitMax = TimeSpan.FromMinutes(1);
+
+    private readonly SemaphoreSlim _saving = new(1);
+    private readonly CancellationTokenSource _aborted = new();
+    private TaskCompletionSource _woken = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     private RunState State => journal.State ?? throw new InvalidOperationException($"Run {journal.Run} has no journal.");
+
+    private DateTimeOffset Now => time.GetUtcNow();
 
     /// <summary>Ends when the run has ended; stops at once when cancelled or when another server has the run.</summary>
     public async Task DriveAsync(CancellationToken cancel)
     {
+        if (State.AbortedBy is not null)
+            await _aborted.CancelAsync();
         while (true)
         {
             cancel.ThrowIfCancellationRequested();
-            var move = NextMove.Decide(State);
+            var move = NextMove.Decide(State, Now);
             LogMove(logger, journal.Run, move.GetType().Name, move.Reason);
             switch (move)
             {
-                case NextMove.Start start:
-                    await StartAsync(start, cancel);
-                    break;
-                case NextMove.VerifyFirst look:
-                    await VerifyAsync(look, cancel);
+                case NextMove.Together together:
+                    await TogetherAsync(together.Moves, cancel);
                     break;
                 case NextMove.Undo undo:
                     await UndoAsync(undo, cancel);
@@ -42,6 +47,9 @@ internal sealed partial class RunDriver(
                     break;
                 case NextMove.Nothing:
                     return;
+                default:
+                    await StepAsync(move, cancel);
+                    break;
             }
         }
     }
@@ -49,185 +57,150 @@ internal sealed partial class RunDriver(
     /// <summary>Null when the run will be taken back; else why it will not.</summary>
     public async Task<string?> AbortAsync(string actor, string? reason, CancellationToken cancel)
     {
-        await _abortGate.WaitAsync(cancel);
-        try
+        string? problem = null;
+        await journal.AppendAsync(state =>
         {
-            if (State.Finished)
-                return $"Run {journal.Run} has ended ({State.Phase}).";
-            if (State.ReturnBarredBy is { } bar)
-                return $"Run {journal.Run} is past '{bar.Step.Id}' and can only go forward.";
-            if (State.AbortedBy is null)
-                await AppendAsync(new RunEvent.AbortRequested { At = Now, Actor = actor, Reason = reason }, cancel);
-            _step?.Cancel();
-            return null;
+            problem = state!.Finished ? $"Run {journal.Run} has ended ({state.Phase})."
+                : state.ReturnBarredBy is { } bar ? $"Run {journal.Run} is past '{bar.Step.Id}' and can only go forward."
+                : null;
+            return problem is null && state.AbortedBy is null ? new RunEvent.AbortRequested { At = Now, Actor = actor, Reason = reason } : null;
+        }, fence, cancel);
+        if (problem is not null)
+            return problem;
+        await _aborted.CancelAsync();
+        Wake();
+        return null;
+    }
+
+    /// <summary>Takes a person's answer; what it came to.</summary>
+    public async Task<RunReply> ReplyAsync(Func<RunState, RunReply> answer, CancellationToken cancel)
+    {
+        RunReply? reply = null;
+        await journal.AppendAsync(state => (reply = answer(state!)).Line, fence, cancel);
+        if (reply!.Line is not null)
+        {
+            await SaveAsync(null, cancel);
+            Wake();
         }
-        finally { _abortGate.Release(); }
+        return reply;
     }
 
     public void Dispose()
     {
-        _step?.Dispose();
-        _abortGate.Dispose();
+        _aborted.Dispose();
+        _saving.Dispose();
         journal.Dispose();
     }
 
-    private DateTimeOffset Now => time.GetUtcNow();
-
-    private async Task StartAsync(NextMove.Start start, CancellationToken cancel)
+    /// <summary>The steps of a group, side by side, each until it is settled. What stops one for good (the lead is lost) stops all.</summary>
+    private async Task TogetherAsync(IReadOnlyList<NextMove> moves, CancellationToken cancel)
     {
-        var begun = time.GetTimestamp();
-        await AppendAsync(new RunEvent.StepStarted { At = Now, Step = start.Step.Id, Attempt = start.Attempt, Key = start.Key }, cancel);
-        var outcome = await GuardAsync(start.Step, (action, context, stop) => action.ActAsync(context, stop), start.Key, start.Attempt, abortable: !start.Step.PointOfNoReturn && start.Step.Undo, cancel);
-        var took = time.GetElapsedTime(begun).TotalMilliseconds;
-        await AppendAsync(outcome switch
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        await Task.WhenAll(moves.Select(async first =>
         {
-            ActionOutcome.Done done => new RunEvent.StepFinished { At = Now, Step = start.Step.Id, Attempt = start.Attempt, Outputs = done.Outputs, Milliseconds = took },
-            ActionOutcome.Failed failed => new RunEvent.StepFailed { At = Now, Step = start.Step.Id, Attempt = start.Attempt, Error = failed.Error, Unknown = failed.Unknown, Milliseconds = took },
-            ActionOutcome.Refused refused => new RunEvent.StepFailed { At = Now, Step = start.Step.Id, Attempt = start.Attempt, Error = refused.Error, Refused = true, Milliseconds = took },
-            _ => throw new InvalidOperationException("An action ended in no known way."),
-        }, cancel);
-        await SaveAsync(null, cancel);
+            try
+            {
+                for (NextMove? move = first; move is not null; move = NextMove.OfLane(State, first.About!.Id, Now))
+                {
+                    stop.Token.ThrowIfCancellationRequested();
+                    await StepAsync(move, stop.Token);
+                }
+            }
+            catch
+            {
+                await stop.CancelAsync();
+                throw;
+            }
+        }));
     }
 
-    private async Task VerifyAsync(NextMove.VerifyFirst look, CancellationToken cancel)
+    private async Task StepAsync(NextMove move, CancellationToken cancel)
     {
-        if (look.After > TimeSpan.Zero)
-            await WaitAsync(look.After, cancel);
-        if (State.AbortedBy is not null && !State.PastReturn)
-            return;
-
-        ActionVerdict verdict;
-        if (actions.Find(look.Step.Action) is not { } action)
-            verdict = new ActionVerdict.Unknown($"no room has registered '{look.Step.Action}'");
-        else
+        switch (move)
         {
-            using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancel);
-            stop.CancelAfter(look.Step.Timeout);
-            try { verdict = await action.VerifyAsync(Context(look.Step, look.Key, look.Attempt), stop.Token); }
-            catch (Exception error) when (!cancel.IsCancellationRequested) { verdict = new ActionVerdict.Unknown(error.Message); }
+            case NextMove.Start start:
+                await StartAsync(start, cancel);
+                break;
+            case NextMove.VerifyFirst look:
+                await VerifyAsync(look, cancel);
+                break;
+            case NextMove.Skip skip:
+                await AppendAsync(new RunEvent.StepSkipped { At = Now, Step = skip.Step.Id, Why = skip.Reason }, cancel);
+                await SaveAsync(null, cancel);
+                break;
+            case NextMove.Ask ask:
+                await AskAsync(ask, cancel);
+                break;
+            case NextMove.Expire expire:
+                // An answer that came in this moment counts.
+                await journal.AppendAsync(state => NextMove.OfLane(state!, expire.Step.Id, Now) is not NextMove.Expire ? null
+                    : expire.ByHand ? new RunEvent.ConfirmationExpired { At = Now, Step = expire.Step.Id } : new RunEvent.ApprovalExpired { At = Now, Step = expire.Step.Id }, fence, cancel);
+                await SaveAsync(null, cancel);
+                Wake();
+                break;
+            case NextMove.Await wait:
+                await AwaitAsync(wait, cancel);
+                break;
+            default:
+                throw new InvalidOperationException($"{move.GetType().Name} is no move of a step.");
         }
-        await AppendAsync(verdict switch
-        {
-            ActionVerdict.So so => new RunEvent.StepVerified { At = Now, Step = look.Step.Id, Attempt = look.Attempt, Already = true, Outputs = so.Outputs },
-            ActionVerdict.NotSo not => new RunEvent.StepVerified { At = Now, Step = look.Step.Id, Attempt = look.Attempt, Already = false, Detail = not.Reason },
-            ActionVerdict.Unknown unknown => new RunEvent.StepVerified { At = Now, Step = look.Step.Id, Attempt = look.Attempt, Already = null, Detail = unknown.Reason },
-            _ => throw new InvalidOperationException("A verdict is of no known kind."),
-        }, cancel);
     }
 
-    private async Task UndoAsync(NextMove.Undo undo, CancellationToken cancel)
+    private async Task AskAsync(NextMove.Ask ask, CancellationToken cancel)
     {
-        await AppendAsync(new RunEvent.UndoStarted { At = Now, Step = undo.Step.Id, Key = undo.Key }, cancel);
-        var outcome = await GuardAsync(undo.Step, (action, context, stop) => action.UndoAsync(context, stop), undo.Key, 1, abortable: false, cancel);
-        await AppendAsync(outcome switch
-        {
-            ActionOutcome.Done done => new RunEvent.Undone { At = Now, Step = undo.Step.Id, Outputs = done.Outputs },
-            ActionOutcome.Failed failed => new RunEvent.UndoFailed { At = Now, Step = undo.Step.Id, Error = failed.Error },
-            ActionOutcome.Refused refused => new RunEvent.UndoFailed { At = Now, Step = undo.Step.Id, Error = refused.Error },
-            _ => throw new InvalidOperationException("An undo ended in no known way."),
-        }, cancel);
+        await AppendAsync(ask.ByHand ? new RunEvent.ConfirmationRequested { At = Now, Step = ask.Step.Id, Expires = ask.Expires } : new RunEvent.ApprovalRequested { At = Now, Step = ask.Step.Id, Expires = ask.Expires }, cancel);
         await SaveAsync(null, cancel);
+        var how = ask.ByHand ? $"`br runbook confirm {journal.Run} --step {ask.Step.Id} --note …`" : $"`br runbook approve {journal.Run} --step {ask.Step.Id}`";
+        await events.RecordAsync("run.waiting", State.Actor, $"Run {journal.Run} waits at '{ask.Step.Title}' until {ask.Expires:yyyy-MM-dd HH:mm} UTC: {how}.", new Dictionary<string, string> { ["run"] = journal.Run, ["step"] = ask.Step.Id }, cancel);
+    }
+
+    private async Task AwaitAsync(NextMove.Await wait, CancellationToken cancel)
+    {
+        var woken = Volatile.Read(ref _woken); // before looking again: an answer that comes now ends the wait
+        if (NextMove.OfLane(State, wait.Step.Id, Now) is not NextMove.Await)
+            return;
+        var left = wait.Expires - Now;
+        left = left < TimeSpan.Zero ? TimeSpan.Zero : left > AwaitMax ? AwaitMax : left;
+        await woken.Task.WaitAsync(left, time, cancel).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        cancel.ThrowIfCancellationRequested();
     }
 
     private async Task FinishAsync(RunPhase phase, string reason, string? person, CancellationToken cancel)
     {
         RunReport? report = null;
-        if (source is not null)
-        {
-            // A report that cannot be made never keeps a run from ending.
-            try { report = await source.ReportAsync(State, phase, cancel); }
-            catch (Exception error) when (!cancel.IsCancellationRequested) { LogReportFailed(logger, error, journal.Run); }
-        }
+        // A report that cannot be made never keeps a run from ending.
+        try { report = await source.ReportAsync(State, phase, cancel); }
+        catch (Exception error) when (!cancel.IsCancellationRequested) { LogReportFailed(logger, error, journal.Run); }
         await AppendAsync(new RunEvent.RunFinished { At = Now, State = phase, Reason = reason, Person = person, Report = report?.Data }, cancel);
         await SaveAsync(report, cancel);
         await events.RecordAsync("run.finished", State.Actor, $"Run {journal.Run} {Word(phase)}: {reason}.{(person is null ? "" : $" {person}")}",
             new Dictionary<string, string> { ["run"] = journal.Run, ["state"] = Word(phase), ["journal_lines"] = journal.Position.ToString(CultureInfo.InvariantCulture) }, cancel);
     }
 
-    /// <summary>Runs an action within its step's time; an abort stops it, unless it can no longer be taken back.</summary>
-    private async Task<ActionOutcome> GuardAsync(
-        RunbookStep step, Func<IAction, ActionContext, CancellationToken, Task<ActionOutcome>> act, string key, int attempt, bool abortable, CancellationToken cancel)
-    {
-        if (actions.Find(step.Action) is not { } action)
-            return new ActionOutcome.Refused($"No room of this server has registered the action '{step.Action}'.");
-        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancel);
-        using var aborted = new CancellationTokenSource();
-        using var both = CancellationTokenSource.CreateLinkedTokenSource(stop.Token, aborted.Token);
-        stop.CancelAfter(step.Timeout);
-        if (abortable)
-        {
-            Volatile.Write(ref _step, aborted);
-            if (State.AbortedBy is not null)
-                await aborted.CancelAsync();
-        }
-        try { return await act(action, Context(step, key, attempt), both.Token); }
-        catch (OperationCanceledException) when (cancel.IsCancellationRequested) { throw; }
-        catch (OperationCanceledException) when (aborted.IsCancellationRequested) { return new ActionOutcome.Failed("stopped by an abort", Unknown: true); }
-        catch (OperationCanceledException) when (stop.IsCancellationRequested) { return new ActionOutcome.Failed($"not done within {step.Timeout.TotalSeconds:0.#} s", Unknown: true); }
-        catch (StoreFencedException error) { throw new JournalLostException(error.Message); }
-        catch (Exception error)
-        {
-            LogStepThrew(logger, error, journal.Run, step.Id);
-            return new ActionOutcome.Failed(error.Message, Unknown: true);
-        }
-        finally
-        {
-            await _abortGate.WaitAsync(CancellationToken.None);
-            Volatile.Write(ref _step, null);
-            _abortGate.Release();
-        }
-    }
-
-    private async Task WaitAsync(TimeSpan delay, CancellationToken cancel)
-    {
-        using var aborted = new CancellationTokenSource();
-        using var both = CancellationTokenSource.CreateLinkedTokenSource(cancel, aborted.Token);
-        Volatile.Write(ref _step, aborted);
-        try { await Task.Delay(delay, time, both.Token); }
-        catch (OperationCanceledException) when (!cancel.IsCancellationRequested) { } // an abort: decide anew
-        finally
-        {
-            await _abortGate.WaitAsync(CancellationToken.None);
-            Volatile.Write(ref _step, null);
-            _abortGate.Release();
-        }
-    }
-
-    private ActionContext Context(RunbookStep step, string key, int attempt)
-    {
-        var state = State;
-        var outputs = new Dictionary<string, string>(state.Outputs);
-        foreach (var (name, value) in state.Steps.Single(s => s.Step.Id == step.Id).Outputs)
-            outputs[$"{step.Id}.{name}"] = value;
-        return new()
-        {
-            Run = state.Run,
-            Step = step,
-            Arguments = StepArguments.Fill(step.With, state.Inputs, outputs),
-            Inputs = state.Inputs,
-            Outputs = outputs,
-            Key = key,
-            Attempt = attempt,
-            Fence = fence,
-            Actor = state.Actor,
-            Reason = state.Reason,
-            RunStartedAt = state.StartedAt,
-            Progress = text => notes.Add(state.Run, step.Id, text),
-        };
-    }
-
     private string Stuck(NextMove.CallPerson call)
     {
-        var advice = call.Step.IfStuck is { } text ? StepArguments.Fill(new Dictionary<string, string> { ["text"] = text }, State.Inputs, State.Outputs)["text"] : $"Look at `br runbook status {journal.Run}`.";
+        var advice = call.Step.IfStuck is { } text ? StepArguments.Fill(text, State.Inputs, State.Outputs) : $"Look at `br runbook status {journal.Run}`.";
         return $"A person is needed at '{call.Step.Title}'. {advice}";
     }
 
-    private Task AppendAsync(RunEvent happened, CancellationToken cancel) => journal.AppendAsync(happened, fence, cancel);
+    private void Wake() => Interlocked.Exchange(ref _woken, new(TaskCreationOptions.RunContinuationsAsynchronously)).TrySetResult();
 
+    private async Task AppendAsync(RunEvent happened, CancellationToken cancel)
+    {
+        await journal.AppendAsync(happened, fence, cancel);
+        Wake();
+    }
+
+    /// <summary>One after another, each with the run as it is by then: an older record never covers a newer one.</summary>
     private async Task SaveAsync(RunReport? report, CancellationToken cancel)
     {
-        if (await records.PutAsync(RunRecords.Of(State, journal.Position, over, report), fence, cancel) is StoreWrite.Fenced fenced)
-            throw new JournalLostException($"Run {journal.Run} belongs to another server now (fencing token {fenced.Current}).");
+        await _saving.WaitAsync(cancel);
+        try
+        {
+            if (await records.PutAsync(RunRecords.Of(State, journal.Position, over, report), fence, cancel) is StoreWrite.Fenced fenced)
+                throw new JournalLostException($"Run {journal.Run} belongs to another server now (fencing token {fenced.Current}).");
+        }
+        finally { _saving.Release(); }
     }
 
     internal static string Word(RunPhase phase) => phase == RunPhase.RolledBack ? "rolled_back" : phase.ToString().ToLowerInvariant();

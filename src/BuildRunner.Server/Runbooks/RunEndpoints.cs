@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using System.Security.Claims;
 using System.Text.Json;
 using BuildRunner.Client.Runbooks;
 using BuildRunner.Core.Runbooks;
@@ -18,13 +19,12 @@ public static partial class RunbooksRoom
 
     public static IEndpointRouteBuilder MapRunbooks(this IEndpointRouteBuilder routes)
     {
-        routes.MapGet("/v1/runbooks", (RunbookCatalog catalog) => TypedResults.Json(new RunbookList
+        routes.MapGet("/v1/runbooks", (RunbookCatalog catalog, TimeProvider time) => TypedResults.Json(new RunbookList
         {
-            Runbooks = [.. catalog.All.Select(s => new RunbookSummary(s.Runbook.Name, s.Runbook.Title, RunbookCheck.Hash(s.Runbook), s.Runbook.Steps.Count, catalog.Problems(s.Runbook)))],
+            Runbooks = [.. catalog.Documents.Select(d => Summary(d, catalog, time.GetUtcNow()))],
         }, RunbooksJson.Default.RunbookList)).RequireAuthorization("viewer");
-        routes.MapGet("/v1/runbooks/{name}", (string name, RunbookCatalog catalog) => catalog.Find(name) is { } source
-            ? TypedResults.Json(new RunbookDetail { Runbook = source.Runbook, Hash = RunbookCheck.Hash(source.Runbook), Problems = catalog.Problems(source.Runbook) }, RunbooksJson.Default.RunbookDetail)
-            : Problems.NotFound("runbooks.no-such-runbook", $"There is no runbook '{name}'.", "`br runbook list` shows them.")).RequireAuthorization("viewer");
+        routes.MapGet("/v1/runbooks/{name}", Show).RequireAuthorization("viewer");
+        routes.MapPost("/v1/runbooks/evaluate", EvaluateAsync).RequireAuthorization("viewer");
         routes.MapPost("/v1/runs", StartAsync).RequireAuthorization("operator");
         routes.MapGet("/v1/runs", async (RunRecords records, CancellationToken cancel) =>
             TypedResults.Json(new RunList { Runs = await records.ListAsync(cancel) }, RunbooksJson.Default.RunList)).RequireAuthorization("viewer");
@@ -33,7 +33,52 @@ public static partial class RunbooksRoom
             : NoSuchRun(id)).RequireAuthorization("viewer");
         routes.MapGet("/v1/runs/{id}/events", EventsAsync).RequireAuthorization("viewer");
         routes.MapPost("/v1/runs/{id}/abort", AbortAsync).RequireAuthorization("operator");
+        // Who may answer is said by the step: a runbook may ask viewers to agree.
+        routes.MapPost("/v1/runs/{id}/approve", (HttpContext http, string id, RunnerLoop runner, RunRecords records, TimeProvider time, CancellationToken cancel) =>
+            ReplyAsync(http, id, runner, records, (state, ask) => RunReply.Approve(state, ask.Step, Actor(http), Role(http), ask.Note, time.GetUtcNow()), cancel)).RequireAuthorization("viewer");
+        routes.MapPost("/v1/runs/{id}/reject", (HttpContext http, string id, RunnerLoop runner, RunRecords records, TimeProvider time, CancellationToken cancel) =>
+            ReplyAsync(http, id, runner, records, (state, ask) => RunReply.Reject(state, ask.Step, Actor(http), Role(http), ask.Note, time.GetUtcNow()), cancel)).RequireAuthorization("viewer");
+        routes.MapPost("/v1/runs/{id}/confirm", (HttpContext http, string id, RunnerLoop runner, RunRecords records, TimeProvider time, CancellationToken cancel) =>
+            ReplyAsync(http, id, runner, records, (state, ask) => RunReply.Confirm(state, ask.Step, Actor(http), Role(http), ask.Note, time.GetUtcNow()), cancel)).RequireAuthorization("viewer");
         return routes;
+    }
+
+    private static RunbookSummary Summary(RunbookDocument document, RunbookCatalog catalog, DateTimeOffset now) => document.Runbook is { } runbook
+        ? new(document.Name, runbook.Title, document.Hash, runbook.Steps.Count, runbook.Reviewed, document.Origin, catalog.Problems(runbook), RunbookCatalog.Warnings(document, now))
+        : new(document.Name, "", null, 0, null, document.Origin, [document.Complaint ?? "It cannot be read."], []);
+
+    private static IResult Show(string name, RunbookCatalog catalog, TimeProvider time) => catalog.Find(name) is { } entry
+        ? TypedResults.Json(new RunbookDetail
+        {
+            Runbook = entry.Runbook, Hash = RunbookCheck.Hash(entry.Runbook), Origin = entry.Document.Origin,
+            Problems = catalog.Problems(entry.Runbook), Warnings = RunbookCatalog.Warnings(entry.Document, time.GetUtcNow()),
+        }, RunbooksJson.Default.RunbookDetail)
+        : NoSuchRunbook(name, catalog);
+
+    private static async Task<IResult> EvaluateAsync(HttpContext http, RunbookCatalog catalog, RunChecks checks, CancellationToken cancel)
+    {
+        if (await ReadAsync(http, RunbooksJson.Default.EvaluateRequest, cancel) is not { } request)
+            return Problems.Invalid("runbooks.bad-request", "The body is no request for an evaluation.");
+        if (request.Runbook is { } name && catalog.Document(name) is null)
+            return NoSuchRunbook(name, catalog);
+        var evaluations = new List<RunbookEvaluation>();
+        foreach (var document in catalog.Documents.Where(d => request.Runbook is null || d.Name == request.Runbook))
+            evaluations.Add(await checks.EvaluateAsync(document, request.Inputs, Actor(http), cancel));
+        return TypedResults.Json(new EvaluationList { Evaluations = evaluations }, RunbooksJson.Default.EvaluationList);
+    }
+
+    private static async Task<IResult> ReplyAsync(HttpContext http, string id, RunnerLoop runner, RunRecords records, Func<RunState, ReplyRequest, RunReply> answer, CancellationToken cancel)
+    {
+        if (await ReadAsync(http, RunbooksJson.Default.ReplyRequest, cancel) is not { } request)
+            return Problems.Invalid("runbooks.bad-request", "The body is no answer to a run.");
+        if (await records.GetAsync(id, cancel) is null)
+            return NoSuchRun(id);
+        var reply = await runner.ReplyAsync(id, state => answer(state, request), cancel);
+        if (reply is { Problem: { } problem, NotPermitted: true })
+            return Problems.NotPermitted("runbooks.not-permitted", problem, "Somebody of that role must answer.");
+        if (reply.Problem is { } no)
+            return Problems.Refused("runbooks.cannot-answer", no, $"`br runbook status {id}` shows what it waits for.");
+        return TypedResults.Json(new RunDetail { Run = (await records.GetAsync(id, cancel))! }, RunbooksJson.Default.RunDetail);
     }
 
     private static async Task<IResult> StartAsync(HttpContext http, RunDesk desk, CancellationToken cancel)
@@ -142,6 +187,12 @@ public static partial class RunbooksRoom
     }
 
     private static string Actor(HttpContext http) => http.User.Identity?.Name is { Length: > 0 } name ? name : "operator";
+
+    private static string Role(HttpContext http) => http.User.FindFirst(ClaimTypes.Role)?.Value ?? "";
+
+    private static IResult NoSuchRunbook(string name, RunbookCatalog catalog) => catalog.Document(name)?.Complaint is { } bad
+        ? Problems.NotFound("runbooks.bad-runbook", $"The runbook '{name}' cannot be read.", bad)
+        : Problems.NotFound("runbooks.no-such-runbook", $"There is no runbook '{name}'.", $"{Core.Policy.Nearest.Fix(name, [.. catalog.Names])} `br runbook list` shows them.");
 
     private static IResult NoSuchRun(string id) => Problems.NotFound("runbooks.no-such-run", $"There is no run '{id}'.", "`br runbook status` shows them.");
 }

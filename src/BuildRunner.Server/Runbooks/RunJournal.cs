@@ -43,11 +43,18 @@ internal sealed class RunJournal : IDisposable
     }
 
     /// <summary>Writes a line; throws <see cref="JournalLostException"/> when another server has taken the run.</summary>
-    public async Task AppendAsync(RunEvent happened, Fence fence, CancellationToken cancel)
+    public Task AppendAsync(RunEvent happened, Fence fence, CancellationToken cancel) => AppendAsync(_ => happened, fence, cancel);
+
+    /// <summary>Writes the line that follows from where the run stands at that moment; null: none does, and nothing is written.</summary>
+    public async Task<RunEvent?> AppendAsync(Func<RunState?, RunEvent?> make, Fence fence, CancellationToken cancel)
     {
+        RunEvent? happened;
         await _gate.WaitAsync(cancel);
         try
         {
+            happened = make(State);
+            if (happened is null)
+                return null;
             var next = RunState.Apply(State, happened); // before writing: a line that cannot follow never gets into the journal
             // Once begun the write is not given up: a line whose fate is unknown would have to be read back.
             switch (await _store.AppendAsync(LogOf(Run), Journal.Write(happened), Position, fence, CancellationToken.None))
@@ -63,6 +70,7 @@ internal sealed class RunJournal : IDisposable
         }
         finally { _gate.Release(); }
         _crash.Written();
+        return happened;
     }
 
     public void Dispose() => _gate.Dispose();

@@ -44,6 +44,10 @@ public sealed class RunRecords(IStore store)
         Report = state.Report,
         Resumes = state.Resumes,
         JournalLines = lines,
+        Hash = state.Hash,
+        Parent = state.Parent,
+        ParentStep = state.ParentStep,
+        Waiting = state.Finished ? [] : [.. state.Steps.Where(s => s.Status == StepStatus.Waiting).Select(s => WaitOf(s, state))],
         Steps = [.. state.Steps.Select(StepOf)],
     };
 
@@ -59,6 +63,20 @@ public sealed class RunRecords(IStore store)
         Error = step.Error,
         AfterResume = step.Step.AfterResume,
         Outputs = step.Outputs,
+        Group = step.Step.Group,
+        Agreed = [.. step.Agreed.Select(a => a.Actor)],
+    };
+
+    private static RunWait WaitOf(StepState step, RunState state) => new()
+    {
+        Step = step.Step.Id,
+        Title = step.Step.Title,
+        ByHand = RunReply.IsByHand(step),
+        Text = RunReply.IsByHand(step) && step.Step.Manual is { } text ? StepArguments.Fill(text, state.Inputs, state.Outputs) : null,
+        Roles = RunReply.RolesOf(step),
+        Needed = RunReply.IsByHand(step) ? 1 : step.Step.Approval?.Count ?? 1,
+        Agreed = [.. step.Agreed.Select(a => a.Actor)],
+        Expires = step.Expires ?? state.StartedAt,
     };
 
     private static RunRecord Read(StoreEntry entry) =>

@@ -5,13 +5,16 @@ using BuildRunner.Core.Runbooks;
 
 namespace BuildRunner.Server.Runbooks;
 
-/// <summary>A runbook that a room brings (`services.AddRunbook(…)`), with what only that room can know of it.</summary>
-public class RunbookSource(Runbook runbook)
+/// <summary>
+/// What only a room can know of the runbook of this name (`services.AddRunbook&lt;T&gt;()`): what stands against a run, and what it came to.
+/// The steps are the document's; a runbook that no room attends to has just those.
+/// </summary>
+public class RunbookSource(string name)
 {
-    public Runbook Runbook => runbook;
+    public string Name => name;
 
     /// <summary>What a run holds alone; a second run over the same is refused.</summary>
-    public virtual string Over(IReadOnlyDictionary<string, string> inputs) => $"runbook/{runbook.Name}";
+    public virtual string Over(Runbook runbook, IReadOnlyDictionary<string, string> inputs) => RunbookCheck.Over(runbook, inputs);
 
     /// <summary>The switch of the policy that forbids a run, for people; null: none does. A freeze is the desk's business.</summary>
     public virtual string? WhyNot(PolicyDocument policy, bool automatic) => automatic ? policy.WhyNoAutomaticAct(frozen: false) : policy.WhyNoAct();
@@ -28,15 +31,3 @@ public class RunbookSource(Runbook runbook)
 public sealed record RunAdmission(IReadOnlyDictionary<string, string> Inputs, IReadOnlyList<string> Problems, IReadOnlyList<string> Notes);
 
 public sealed record RunReport(JsonElement Data, double? OutageMs, RunLost? Lost);
-
-/// <summary>Every runbook of every room of this server.</summary>
-internal sealed class RunbookCatalog(IEnumerable<RunbookSource> sources, ActionRegistry actions)
-{
-    private readonly Dictionary<string, RunbookSource> _sources = sources.ToDictionary(s => s.Runbook.Name, StringComparer.Ordinal);
-
-    public IEnumerable<RunbookSource> All => _sources.Values.OrderBy(s => s.Runbook.Name, StringComparer.Ordinal);
-
-    public RunbookSource? Find(string name) => _sources.GetValueOrDefault(name);
-
-    public IReadOnlyList<string> Problems(Runbook runbook) => RunbookCheck.Errors(runbook, actions.Knows);
-}

@@ -1,5 +1,6 @@
 using BuildRunner.Core.Runbooks;
 using BuildRunner.Server.Hosting;
+using BuildRunner.Server.Policy;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.DependencyInjection.Extensions;
 
@@ -12,13 +13,17 @@ public static partial class RunbooksRoom
     {
         services.TryAddSingleton(TimeProvider.System);
         services.AddSingleton<ActionRegistry>();
+        services.AddSingleton(all => new RunbookLibrary(RunbookLibrary.FolderOf(all.GetService<PolicyOptions>()), all.GetServices<Runbook>()));
         services.AddSingleton<RunbookCatalog>();
+        services.AddSingleton<RunChecks>();
         services.AddSingleton<RunRecords>();
         services.AddSingleton<RunNotes>();
         services.AddSingleton(_ => CrashPoint.FromEnvironment());
         services.AddSingleton<Lead>(provider => () => provider.GetRequiredService<LeaderLease>().Current);
         services.AddSingleton<RunnerLoop>();
         services.AddSingleton<RunDesk>();
+        services.AddRunbookAction<ApprovalAction>().AddRunbookAction<ManualAction>().AddRunbookAction<WaitAction>().AddRunbookAction<HttpAction>();
+        services.AddSingleton<RunbooksLoop>().AddHostedService(provider => provider.GetRequiredService<RunbooksLoop>());
         services.AddHostedService(provider => provider.GetRequiredService<RunnerLoop>());
         return services;
     }
@@ -27,11 +32,10 @@ public static partial class RunbooksRoom
     public static IServiceCollection AddRunbookAction<T>(this IServiceCollection services) where T : class, IAction =>
         services.AddSingleton<IAction, T>();
 
-    /// <summary>Registers a runbook that needs nothing but its steps' own checks.</summary>
-    public static IServiceCollection AddRunbook(this IServiceCollection services, Runbook runbook) =>
-        services.AddSingleton(new RunbookSource(runbook));
+    /// <summary>Registers a runbook that is built in code; most are documents in governance/runbooks, which need no line of code.</summary>
+    public static IServiceCollection AddRunbook(this IServiceCollection services, Runbook runbook) => services.AddSingleton(runbook);
 
-    /// <summary>Registers a runbook with its own admission and report.</summary>
+    /// <summary>Joins a room's own admission and report to the runbook of the source's name.</summary>
     public static IServiceCollection AddRunbook<T>(this IServiceCollection services) where T : RunbookSource =>
         services.AddSingleton<RunbookSource, T>();
 }

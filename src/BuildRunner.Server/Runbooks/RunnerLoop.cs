@@ -19,7 +19,7 @@ internal delegate Fence? Lead();
 internal sealed partial class RunnerLoop(
     IStore store, RunbookCatalog catalog, ActionRegistry actions, RunRecords records, RunNotes notes, IEventLog events, IPolicySource policy,
     Lead lead, CrashPoint crash, TimeProvider time, ILogger<RunnerLoop> logger)
-    : ReconcileLoop(Interval, time, logger)
+    : ReconcileLoop(Interval, time, logger), IChildRuns
 {
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(1);
 
@@ -45,45 +45,36 @@ internal sealed partial class RunnerLoop(
         {
             foreach (var record in await records.ListAsync(cancel))
             {
-                if (record.State is RunPhase.Running or RunPhase.Undoing && !_driven.ContainsKey(record.Id))
+                if (record.State.IsUnderWay() && !_driven.ContainsKey(record.Id))
                     await ResumeAsync(record, fence, cancel);
             }
         }
         finally { _starts.Release(); }
     }
 
-    /// <summary>Begins an admitted run; the id of the run that stands in its way when there is one.</summary>
-    public async Task<(RunRecord? Run, RunRecord? Other)> BeginAsync(RunbookSource source, IReadOnlyDictionary<string, string> inputs, string actor, string reason, Fence fence, CancellationToken cancel)
+    /// <summary>Begins an admitted run; the run that stands in its way when there is one.</summary>
+    public async Task<(RunRecord? Run, RunRecord? Other)> BeginAsync(RunbookEntry entry, IReadOnlyDictionary<string, string> inputs, string actor, string reason, Fence fence, CancellationToken cancel)
     {
         await _starts.WaitAsync(cancel);
         try
         {
-            var over = source.Over(inputs);
-            if ((await records.ListAsync(cancel)).FirstOrDefault(r => r.Over == over && r.State is RunPhase.Running or RunPhase.Undoing) is { } other)
+            var over = entry.Source.Over(entry.Runbook, inputs);
+            if ((await records.ListAsync(cancel)).FirstOrDefault(r => r.Over == over && r.State.IsUnderWay()) is { } other)
                 return (null, other);
 
             var now = _time.GetUtcNow();
-            var run = string.Create(CultureInfo.InvariantCulture, $"{source.Runbook.Name}-{now:yyyyMMdd-HHmmss}-{Guid.NewGuid().ToString("N")[..4]}");
-            var started = new RunEvent.RunStarted
+            var run = string.Create(CultureInfo.InvariantCulture, $"{entry.Runbook.Name}-{now:yyyyMMdd-HHmmss}-{Guid.NewGuid().ToString("N")[..4]}");
+            return (await BeginAsync(entry, new RunEvent.RunStarted
             {
                 At = now,
                 Run = run,
-                Runbook = source.Runbook,
-                Hash = RunbookCheck.Hash(source.Runbook),
+                Runbook = entry.Runbook,
+                Hash = RunbookCheck.Hash(entry.Runbook),
                 Inputs = inputs,
                 Actor = actor,
                 Reason = reason,
                 Policy = policy.Hash,
-            };
-            // The record first: a journal that no record names would be found by nobody. A record without a journal never began.
-            var record = RunRecords.Of(RunState.Apply(null, started), 0, over, null);
-            if (await records.PutAsync(record, fence, cancel) is StoreWrite.Fenced fenced)
-                throw new JournalLostException($"Another server leads now (fencing token {fenced.Current}).");
-            var journal = await RunJournal.OpenAsync(store, crash, run, CancellationToken.None);
-            await journal.AppendAsync(started, fence, CancellationToken.None);
-            Drive(journal, source, over, fence);
-            await events.RecordAsync("run.started", actor, $"Run {run} began: {reason}", new Dictionary<string, string> { ["run"] = run }, CancellationToken.None);
-            return (record with { JournalLines = 1 }, null);
+            }, over, fence, cancel), null);
         }
         finally { _starts.Release(); }
     }
@@ -93,6 +84,12 @@ internal sealed partial class RunnerLoop(
         _driven.TryGetValue(run, out var driven) && !driven.Task.IsCompleted
             ? await driven.Driver.AbortAsync(actor, reason, cancel)
             : $"Run {run} is not under way on this server.";
+
+    /// <summary>Takes a person's answer to a waiting run.</summary>
+    public async Task<RunReply> ReplyAsync(string run, Func<RunState, RunReply> answer, CancellationToken cancel) =>
+        _driven.TryGetValue(run, out var driven) && !driven.Task.IsCompleted
+            ? await driven.Driver.ReplyAsync(answer, cancel)
+            : new RunReply(null, $"Run {run} is not under way on this server.");
 
     /// <summary>Waits until a run driven here has stopped, for whatever reason.</summary>
     public Task WhenStoppedAsync(string run) => _driven.TryGetValue(run, out var driven) ? driven.Task : Task.CompletedTask;
@@ -113,6 +110,20 @@ internal sealed partial class RunnerLoop(
         base.Dispose();
     }
 
+    /// <summary>Writes the first line and drives the run; asked under the lock of starts.</summary>
+    private async Task<RunRecord> BeginAsync(RunbookEntry entry, RunEvent.RunStarted started, string over, Fence fence, CancellationToken cancel)
+    {
+        // The record first: a journal that no record names would be found by nobody. A record without a journal never began.
+        var record = RunRecords.Of(RunState.Apply(null, started), 0, over, null);
+        if (await records.PutAsync(record, fence, cancel) is StoreWrite.Fenced fenced)
+            throw new JournalLostException($"Another server leads now (fencing token {fenced.Current}).");
+        var journal = await RunJournal.OpenAsync(store, crash, started.Run, CancellationToken.None);
+        await journal.AppendAsync(started, fence, CancellationToken.None);
+        Drive(journal, entry.Source, over, fence);
+        await events.RecordAsync("run.started", started.Actor, $"Run {started.Run} began: {started.Reason}", new Dictionary<string, string> { ["run"] = started.Run }, CancellationToken.None);
+        return record with { JournalLines = 1 };
+    }
+
     private async Task ResumeAsync(RunRecord record, Fence fence, CancellationToken cancel)
     {
         var journal = await RunJournal.OpenAsync(store, crash, record.Id, cancel);
@@ -130,14 +141,16 @@ internal sealed partial class RunnerLoop(
             return;
         }
         await journal.AppendAsync(new RunEvent.Resumed { At = _time.GetUtcNow(), Server = Environment.MachineName }, fence, cancel);
+        // The record may be older than the journal: what the run waits for must be seen, or nobody answers.
+        await records.PutAsync(RunRecords.Of(journal.State, journal.Position, record.Over, null), fence, cancel);
         LogResumed(logger, record.Id, state.Steps.Count(s => s.Status == StepStatus.Done), state.Steps.Count);
-        Drive(journal, catalog.Find(record.Runbook), record.Over, fence);
+        Drive(journal, catalog.SourceOf(record.Runbook), record.Over, fence);
         await events.RecordAsync("run.resumed", "server", $"Run {record.Id} was taken up again.", new Dictionary<string, string> { ["run"] = record.Id }, cancel);
     }
 
-    private void Drive(RunJournal journal, RunbookSource? source, string over, Fence fence)
+    private void Drive(RunJournal journal, RunbookSource source, string over, Fence fence)
     {
-        var driver = new RunDriver(journal, source, over, actions, records, notes, events, fence, _time, logger);
+        var driver = new RunDriver(journal, source, over, actions, this, records, notes, events, fence, _time, logger);
         _driven[journal.Run] = new(driver, Task.Run(() => DriveAsync(driver, journal.Run), CancellationToken.None));
     }
 

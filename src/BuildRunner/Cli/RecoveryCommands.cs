@@ -22,8 +22,8 @@ internal static class RecoveryCommands
     {
         Status(),
         Failover(),
-        Planned(SwitchoverRunbook.Name, "Make another region the primary while both are well: held writes complete, nothing is lost", "switchover", "Switching over"),
-        Planned(SwitchoverRunbook.Failback.Name, "Move the primary back to a region that was lost and has rejoined", "failback", "Failing back"),
+        Planned(FailoverRunbook.Switchover, "Make another region the primary while both are well: held writes complete, nothing is lost", "switchover", "Switching over"),
+        Planned(FailoverRunbook.Failback, "Move the primary back to a region that was lost and has rejoined", "failback", "Failing back"),
     };
 
     private static Command Status() => new Command("status", "Primary, lag, what a failover would lose now, and the last one").Does(async context =>

@@ -135,6 +135,8 @@ internal sealed class RunProgress(CliContext context, RunbooksClient client)
             return $"[yellow]{Markup.Escape(error)}[/]";
         if (group.Steps.FirstOrDefault(s => s.Status == StepStatus.Running) is { } running)
             return $"[blue]{Markup.Escape(_note ?? running.Step.Summary ?? running.Step.Id)}[/]";
+        if (group.Steps.FirstOrDefault(s => s.Status == StepStatus.Waiting) is { } waiting)
+            return $"[yellow]{(RunReply.IsByHand(waiting) ? "done by hand, then: br runbook confirm …" : "br runbook approve …")} --step {Markup.Escape(waiting.Step.Id)}[/]";
         var parts = group.Steps.Where(s => s.Milliseconds is not null).Select(s => $"{s.Step.Id} {RunTables.Time(s.Milliseconds!.Value)}").ToList();
         return parts.Count > 1 ? $"[grey]{Markup.Escape(string.Join(" · ", parts))}[/]" : "";
     }
@@ -143,6 +145,8 @@ internal sealed class RunProgress(CliContext context, RunbooksClient client)
     {
         RunEvent.StepStarted e => e.Step,
         RunEvent.StepVerified e => e.Step,
+        RunEvent.ApprovalRequested e => e.Step,
+        RunEvent.ConfirmationRequested e => e.Step,
         _ => null,
     };
 
@@ -156,6 +160,14 @@ internal sealed class RunProgress(CliContext context, RunbooksClient client)
             RunEvent.StepFailed e => $"{Name(e.Step)}: failed{(e.Unknown ? ", outcome unknown" : "")}: {e.Error}",
             RunEvent.StepVerified { Already: true } e => $"{Name(e.Step)}: is so already",
             RunEvent.StepVerified e => $"{Name(e.Step)}: looked, {(e.Already is null ? "cannot tell" : "not so yet")}{(e.Detail is { } detail ? $" ({detail})" : "")}",
+            RunEvent.StepSkipped e => $"{Name(e.Step)}: skipped, {e.Why}",
+            RunEvent.ApprovalRequested e => $"{Name(e.Step)}: waits for agreement: br runbook approve {state.Run} --step {e.Step}",
+            RunEvent.Approved e => $"{Name(e.Step)}: {e.Actor} agrees{(e.Note is { } note ? $": {note}" : "")}",
+            RunEvent.Rejected e => $"{Name(e.Step)}: {e.Actor} says no: {e.Reason}",
+            RunEvent.ApprovalExpired e => $"{Name(e.Step)}: not enough people agreed in time",
+            RunEvent.ConfirmationRequested e => $"{Name(e.Step)}: do this by hand: {StepArguments.Fill(state.Step(e.Step).Step.Manual ?? "", state.Inputs, state.Outputs)} Then: br runbook confirm {state.Run} --step {e.Step} --note \"…\"",
+            RunEvent.Confirmed e => $"{Name(e.Step)}: {e.Actor} did it: {e.Note}",
+            RunEvent.ConfirmationExpired e => $"{Name(e.Step)}: nobody confirmed it in time",
             RunEvent.UndoStarted e => $"{Name(e.Step)}: taking back",
             RunEvent.Undone e => $"{Name(e.Step)}: taken back",
             RunEvent.UndoFailed e => $"{Name(e.Step)}: could not be taken back: {e.Error}",

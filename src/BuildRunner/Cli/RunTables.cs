@@ -18,7 +18,7 @@ internal static class RunTables
         {
             grid.AddRow("", $"[bold]{Markup.Escape(group.Heading)}[/]", Took(group.Steps.Sum(s => s.ExpectedMs)), "");
             foreach (var step in group.Steps)
-                grid.AddRow("", $"[grey]   {Markup.Escape(step.Summary ?? step.Id)}[/]", $"[grey]{Time(step.ExpectedMs)}[/]", $"[grey]{Markup.Escape(step.Note ?? "")}[/]");
+                grid.AddRow("", $"[grey]   {Markup.Escape(step.Summary ?? step.Id)}[/]", step.Skipped is null ? $"[grey]{Time(step.ExpectedMs)}[/]" : "", $"[grey]{Markup.Escape(PlanNote(step))}[/]");
         }
         console.Write(grid);
         console.WriteLine();
@@ -46,12 +46,13 @@ internal static class RunTables
             grid.AddRow(Mark([.. group.Steps.Select(s => s.Status)]), $"[bold]{Markup.Escape(group.Heading)}[/]", group.Steps.Any(s => s.DurationMs is not null) ? Took(group.Steps.Sum(s => s.DurationMs ?? 0)) : "", "");
             foreach (var step in group.Steps)
             {
-                var note = step.Error ?? (step.Status is StepStatus.Done or StepStatus.Pending ? step.Attempts > 1 ? $"{step.Attempts} attempts" : "" : Word(step.Status));
+                var note = step.Error ?? (step.Status is StepStatus.Done or StepStatus.Pending or StepStatus.Waiting ? step.Attempts > 1 ? $"{step.Attempts} attempts" : "" : Word(step.Status));
                 grid.AddRow("", $"[grey]   {Markup.Escape(step.Summary ?? step.Id)}[/]", step.DurationMs is { } ms ? $"[grey]{Time(ms)}[/]" : "", step.Error is null ? $"[grey]{Markup.Escape(note)}[/]" : $"[yellow]{Markup.Escape(note)}[/]");
             }
         }
         console.Write(grid);
         console.WriteLine();
+        Waits(console, run);
         if (run.Report is { } data && FailoverRunbook.Moves(run.Runbook) && System.Text.Json.JsonSerializer.Deserialize(data, RecoveryJson.Default.FailoverReport) is { } report)
         {
             FailoverTables.Result(console, run, report);
@@ -61,6 +62,16 @@ internal static class RunTables
             Lines(console, [outcome], "");
         if (run.Person is { } person)
             Lines(console, [person], "[red]![/]");
+    }
+
+    /// <summary>What the run waits for, each with the command that answers it.</summary>
+    public static void Waits(IAnsiConsole console, RunRecord run)
+    {
+        foreach (var wait in run.Waiting)
+        {
+            Lines(console, [wait.ByHand ? $"Waits for hands: {wait.Text}" : $"Waits for agreement to '{wait.Title}': {wait.Agreed.Count} of {wait.Needed}{(wait.Agreed.Count > 0 ? $" ({string.Join(", ", wait.Agreed)})" : "")}, of {string.Join(" or ", wait.Roles)}."], "[yellow]?[/]");
+            Lines(console, [wait.ByHand ? $"br runbook confirm {run.Id} --step {wait.Step} --note \"what was done\"" : $"br runbook approve {run.Id} --step {wait.Step}", $"until {wait.Expires:yyyy-MM-dd HH:mm} UTC, else it counts as a failure"], " ");
+        }
     }
 
     public static void Runs(IAnsiConsole console, RunList list)
@@ -102,6 +113,7 @@ internal static class RunTables
         RunPhase.Succeeded => "[green]succeeded[/]",
         RunPhase.Running => "[blue]running[/]",
         RunPhase.Undoing => "[yellow]undoing[/]",
+        RunPhase.Waiting => "[yellow]waiting[/]",
         RunPhase.RolledBack => "[yellow]rolled_back[/]",
         RunPhase.Aborted => "[yellow]aborted[/]",
         RunPhase.Refused => "[red]refused[/]",
@@ -112,14 +124,16 @@ internal static class RunTables
     {
         _ when steps.Any(s => s is StepStatus.Failed or StepStatus.UndoFailed) => "[red]✗[/]",
         _ when steps.Any(s => s is StepStatus.Undoing or StepStatus.Undone) => "[yellow]↶[/]",
-        _ when steps.All(s => s == StepStatus.Done) => "[green]✓[/]",
+        _ when steps.All(s => s == StepStatus.Skipped) => "[grey]-[/]",
+        _ when steps.All(s => s is StepStatus.Done or StepStatus.Skipped) => "[green]✓[/]",
+        _ when steps.Any(s => s == StepStatus.Waiting) => "[yellow]?[/]",
         _ when steps.Any(s => s != StepStatus.Pending) => "[blue]●[/]",
         _ => "[grey]·[/]",
     };
 
     public static ExitCode CodeOf(RunPhase state) => state switch
     {
-        RunPhase.Succeeded or RunPhase.Running or RunPhase.Undoing => ExitCode.Fine,
+        RunPhase.Succeeded or RunPhase.Running or RunPhase.Undoing or RunPhase.Waiting => ExitCode.Fine,
         RunPhase.Refused => ExitCode.Refused,
         _ => ExitCode.Failed,
     };
@@ -149,6 +163,8 @@ internal static class RunTables
         .AddColumn(new GridColumn().NoWrap().PadLeft(0).PadRight(3))
         .AddColumn(new GridColumn().NoWrap().RightAligned().PadLeft(0).PadRight(3))
         .AddColumn(new GridColumn().PadLeft(0).PadRight(0));
+
+    private static string PlanNote(PlanStep step) => step.Skipped is { } why ? $"skipped: {why}" : string.Join("; ", new[] { step.WaitsFor, step.Group is null ? null : "together with the others of its group", step.Note }.OfType<string>());
 
     private static string Took(double ms) => Time(ms);
 

@@ -1,6 +1,5 @@
 using System.CommandLine;
 using BuildRunner.Client.Runbooks;
-using Spectre.Console;
 
 namespace BuildRunner.Cli;
 
@@ -12,53 +11,80 @@ internal static class RunbookCommands
     private static readonly Option<bool> DryRun = new("--dry-run") { Description = "Print the plan and what stands against it; change nothing" };
     private static readonly Option<bool> Detach = new("--detach") { Description = "Begin the run and do not wait for it" };
 
-    public static Command Build() => new("runbook", "Runbooks: procedures with checks, undo and a journal, and their runs")
+    public static Command Build() => new("runbook", "Runbooks: procedures with checks, undo and a journal, and their runs (room Runbooks)")
     {
         List(),
         Show(),
+        Evaluate(),
         Run(),
         Status(),
+        RunAnswerCommands.Approve(),
+        RunAnswerCommands.Reject(),
+        RunAnswerCommands.Confirm(),
         Abort(),
+        Logs(),
     };
 
-    private static Command List() => new Command("list", "Every runbook").Does(async context =>
+    private static Command List() => new Command("list", "Every runbook, with its version, its last review and what is wrong with it").Does(async context =>
     {
         var list = await new RunbooksClient(context.Api()).ListAsync(context.Cancel);
-        context.Print(list, RunbooksJson.Default.RunbookList, (console, data) =>
-        {
-            var table = new Table().Border(TableBorder.None).AddColumns("runbook", "steps", "hash", "");
-            foreach (var runbook in data.Runbooks)
-                table.AddRow(Markup.Escape(runbook.Name), runbook.Steps.ToString(CultureInfo.InvariantCulture), $"[grey]{runbook.Hash}[/]", runbook.Problems.Count > 0 ? $"[red]{Markup.Escape(runbook.Problems[0])}[/]" : Markup.Escape(runbook.Title));
-            console.Write(table);
-        });
+        context.Print(list, RunbooksJson.Default.RunbookList, RunbookTables.List);
         return ExitCode.Fine;
     });
 
     private static Command Show()
     {
-        var name = new Argument<string>("runbook");
-        return new Command("show", "A runbook's steps and inputs") { name }.Does(async context =>
+        var name = new Argument<string>("runbook") { Description = "A runbook's name (`br runbook list`)" };
+        return new Command("show", "A runbook's inputs and steps, and what is wrong with it") { name }.Does(async context =>
         {
             var detail = await new RunbooksClient(context.Api()).ShowAsync(context.Parse.GetRequiredValue(name), context.Cancel);
-            context.Print(detail, RunbooksJson.Default.RunbookDetail, (console, data) =>
-            {
-                console.MarkupLine($"[bold]{Markup.Escape(data.Runbook.Name)}[/] {Markup.Escape(data.Runbook.Title)} [grey]{data.Hash}[/]");
-                foreach (var input in data.Runbook.Inputs)
-                    console.MarkupLine($"  --input {Markup.Escape(input.Name)}=… {Markup.Escape(input.Summary)}{(input.Required ? " [red]required[/]" : "")}");
-                var table = new Table().Border(TableBorder.None).AddColumns("step", "", "action", "on failure", "");
-                foreach (var step in data.Runbook.Steps)
-                    table.AddRow(Markup.Escape(step.Title), Markup.Escape(step.Id), Markup.Escape(step.Action), step.OnFailure.ToString().ToLowerInvariant(), step.PointOfNoReturn ? "[yellow]no way back[/]" : "");
-                console.Write(table);
-                foreach (var problem in data.Problems)
-                    console.MarkupLine($"[red]✗[/] {Markup.Escape(problem)}");
-            });
+            context.Print(detail, RunbooksJson.Default.RunbookDetail, RunbookTables.Show);
             return detail.Problems.Count == 0 ? ExitCode.Fine : ExitCode.Refused;
+        });
+    }
+
+    private static Command Evaluate()
+    {
+        var name = new Argument<string?>("runbook") { Arity = ArgumentArity.ZeroOrOne, Description = "A runbook's name; without it, all" };
+        return new Command("evaluate", "Ask everything that a run would ask, and change nothing: could it be run now?") { name, Input }.Does(async context =>
+        {
+            var list = await new RunbooksClient(context.Api()).EvaluateAsync(new EvaluateRequest { Runbook = context.Parse.GetValue(name), Inputs = Inputs(context.Parse.GetValue(Input) ?? []) }, context.Cancel);
+            context.Print(list, RunbooksJson.Default.EvaluationList, RunbookTables.Evaluations);
+            return list.Evaluations.All(e => e.Verdict is "ready" or "needs_inputs") ? ExitCode.Fine : ExitCode.Refused;
+        });
+    }
+
+    private static Command Logs()
+    {
+        var run = new Argument<string>("run") { Description = "A run's id (`br runbook status`)" };
+        var follow = new Option<bool>("--follow", "-f") { Description = "Go on until the run has ended" };
+        return new Command("logs", "A run's journal: what happened, when, by whom") { run, follow }.Does(async context =>
+        {
+            var client = new RunbooksClient(context.Api());
+            var id = context.Parse.GetRequiredValue(run);
+            if (!context.Parse.GetValue(follow))
+            {
+                context.Print(await client.LogAsync(id, context.Cancel), RunbooksJson.Default.RunLog, (console, log) => RunbookTables.Journal(console, log.Lines));
+                return ExitCode.Fine;
+            }
+            _ = await client.RunAsync(id, context.Cancel); // no such run is told at once
+            var journal = new RunbookTables.JournalWriter();
+            await foreach (var line in client.FollowAsync(id, RunProgress.Patience, null, TimeProvider.System, context.Cancel))
+            {
+                if (line.Event is null)
+                    continue;
+                if (context.Form == OutputForm.Table)
+                    journal.Write(context.Out, line);
+                else
+                    Console.Out.WriteLine(System.Text.Json.JsonSerializer.Serialize(line, RunbooksJson.Default.RunLine));
+            }
+            return ExitCode.Fine;
         });
     }
 
     private static Command Run()
     {
-        var name = new Argument<string>("runbook");
+        var name = new Argument<string>("runbook") { Description = "A runbook's name (`br runbook list`)" };
         return new Command("run", "Run a runbook, and watch it to its end") { name, Input, Reason, DryRun, Detach }.Does(async context =>
         {
             var client = new RunbooksClient(context.Api());
@@ -99,7 +125,7 @@ internal static class RunbookCommands
 
     private static Command Abort()
     {
-        var run = new Argument<string>("run");
+        var run = new Argument<string>("run") { Description = "A run's id (`br runbook status`)" };
         return new Command("abort", "Stop a run and take its steps back; refused once there is no way back") { run, Reason }.Does(async context =>
         {
             var client = new RunbooksClient(context.Api());

@@ -58,7 +58,7 @@ public class NextMoveTests
             if (moves == one.AbortAt && RunState.Fold(journal) is { Finished: false })
                 journal.Add(new RunEvent.AbortRequested { At = Now, Actor = "p" });
             var state = RunState.Fold(journal)!;
-            var move = NextMove.Decide(state);
+            var move = NextMove.Decide(state, Now);
             Assert.NotEmpty(move.Reason);
             if (move is NextMove.Nothing)
                 break;

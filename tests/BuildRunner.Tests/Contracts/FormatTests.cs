@@ -35,7 +35,7 @@ public class FormatTests
         Same("journal.v1.jsonl", string.Join('\n', Lines.Select(e => Encoding.UTF8.GetString(Journal.Write(e)))));
         var read = Recordings.Read("journal.v1.jsonl").Split('\n').Select(line => Journal.Read(Encoding.UTF8.GetBytes(line))).ToList();
         var kinds = typeof(RunEvent).GetNestedTypes().Where(t => t.IsSubclassOf(typeof(RunEvent))).Select(t => t.Name).Order();
-        Assert.Equal(kinds, read.Select(e => e.GetType().Name).Distinct().Order()); // every kind is recorded
+        Assert.Equal(kinds, read.Concat(PeopleLines).Select(e => e.GetType().Name).Distinct().Order()); // every kind is recorded
 
         var state = RunState.Fold(read)!;
         Assert.Equal((RunPhase.Failed, "ada", 1, "mend it"), (state.Phase, state.AbortedBy, state.Resumes, state.Person));
@@ -45,6 +45,18 @@ public class FormatTests
         Assert.Equal("2", state.Steps[1].Outputs["epoch"]);
         Assert.Equal(1.5, state.Steps[0].Milliseconds);
         Assert.True(state.Report!.Value.GetProperty("success").ValueKind == JsonValueKind.False);
+    }
+
+    /// <summary>What came later: conditions, groups, people, runs that are steps. Lines of before are read as they were.</summary>
+    [Fact]
+    public void JournalOfPeople_AsRecorded_IsWrittenTheSameAndFoldsTheSame()
+    {
+        Same("journal-people.v1.jsonl", string.Join('\n', PeopleLines.Select(e => Encoding.UTF8.GetString(Journal.Write(e)))));
+        var state = RunState.Fold(Recordings.Read("journal-people.v1.jsonl").Split('\n').Select(line => Journal.Read(Encoding.UTF8.GetBytes(line))))!;
+        Assert.Equal((RunPhase.Waiting, "parent-20261123-100000-abcd", "region", 90.0), (state.Phase, state.Parent, state.ParentStep, state.Runbook.Steps[0].Approval!.Timeout.TotalSeconds));
+        Assert.Equal(["slow Skipped", "go Done", "hand Done", "late Failed", "no Failed", "still Failed", "open Waiting"], state.Steps.Select(s => $"{s.Step.Id} {s.Status}"));
+        Assert.Equal(["ada", "bob"], state.Steps[1].Agreed.Select(a => a.Actor));
+        Assert.Equal("the phones ring", state.Outputs["hand.note"]);
     }
 
     [Fact]
@@ -131,6 +143,50 @@ public class FormatTests
         new RunEvent.UndoStarted { At = At, Step = "hold", Key = "failover-20261123-100000-abcd/hold/undo" },
         new RunEvent.UndoFailed { At = At, Step = "hold", Error = "gateways do not answer" },
         new RunEvent.RunFinished { At = At, State = RunPhase.Failed, Reason = "taking back 'hold' failed", Person = "mend it", Report = JsonDocument.Parse("""{"success":false}""").RootElement },
+    ];
+
+    private static IReadOnlyList<RunEvent> PeopleLines { get; } =
+    [
+        new RunEvent.RunStarted
+        {
+            At = At, Run = "parent-20261123-100000-abcd.region", Hash = "0123456789ab", Actor = "ada", Reason = "drill", Parent = "parent-20261123-100000-abcd", ParentStep = "region",
+            Inputs = new SortedDictionary<string, string> { ["variant"] = "ungraceful" },
+            Runbook = new Runbook
+            {
+                Name = "all", Title = "All", Over = "region/${region}", Inputs = [new("variant", "how", Default: "graceful", Values: ["graceful", "ungraceful"])],
+                Steps =
+                [
+                    new RunbookStep
+                    {
+                        Id = "slow", Title = "Slow", Action = "wait", With = new Dictionary<string, string> { ["for"] = "1s" }, When = "${variant} == 'x'", Only = "graceful", Group = "both",
+                        Approval = new StepApproval { Roles = ["admin"], Count = 2, Timeout = TimeSpan.FromSeconds(90) },
+                        Check = new StepCall { Action = "health.verify", With = new Dictionary<string, string> { ["region"] = "us-east-1" } }, Verify = new StepCall { Action = "http" }, UndoBy = new StepCall { Runbook = "undo" },
+                    },
+                    new RunbookStep { Id = "go", Title = "Go", Action = "runbook", Runbook = "other", Group = "both", Approval = new StepApproval { Count = 2 } },
+                    new RunbookStep { Id = "hand", Title = "Hand", Action = "manual", Manual = "Look." },
+                    new RunbookStep { Id = "late", Title = "Late", Action = "approval", Approval = new StepApproval(), OnFailure = OnFailure.Continue },
+                    new RunbookStep { Id = "no", Title = "No", Action = "approval", Approval = new StepApproval(), OnFailure = OnFailure.Continue },
+                    new RunbookStep { Id = "still", Title = "Still", Action = "manual", Manual = "Look.", OnFailure = OnFailure.Continue },
+                    new RunbookStep { Id = "open", Title = "Open", Action = "approval", Approval = new StepApproval() },
+                ],
+            },
+        },
+        new RunEvent.StepSkipped { At = At, Step = "slow", Why = "${variant} == 'x' does not hold" },
+        new RunEvent.ApprovalRequested { At = At, Step = "go", Expires = At.AddHours(24) },
+        new RunEvent.Approved { At = At, Step = "go", Actor = "ada", Role = "operator", Note = "go ahead" },
+        new RunEvent.Approved { At = At, Step = "go", Actor = "ada", Role = "operator" },
+        new RunEvent.Approved { At = At, Step = "go", Actor = "bob", Role = "admin" },
+        new RunEvent.StepStarted { At = At, Step = "go", Attempt = 1, Key = "parent-20261123-100000-abcd.region/go" },
+        new RunEvent.StepFinished { At = At, Step = "go", Attempt = 1, Outputs = new Dictionary<string, string> { ["run"] = "parent-20261123-100000-abcd.region.go" }, Milliseconds = 3 },
+        new RunEvent.ConfirmationRequested { At = At, Step = "hand", Expires = At.AddHours(24) },
+        new RunEvent.Confirmed { At = At, Step = "hand", Actor = "cyd", Note = "the phones ring" },
+        new RunEvent.ApprovalRequested { At = At, Step = "late", Expires = At.AddHours(24) },
+        new RunEvent.ApprovalExpired { At = At, Step = "late" },
+        new RunEvent.ApprovalRequested { At = At, Step = "no", Expires = At.AddHours(24) },
+        new RunEvent.Rejected { At = At, Step = "no", Actor = "bob", Reason = "not now" },
+        new RunEvent.ConfirmationRequested { At = At, Step = "still", Expires = At.AddHours(24) },
+        new RunEvent.ConfirmationExpired { At = At, Step = "still" },
+        new RunEvent.ApprovalRequested { At = At, Step = "open", Expires = At.AddHours(24) },
     ];
 
     /// <summary>What is recorded reads, and reads to what is written now.</summary>

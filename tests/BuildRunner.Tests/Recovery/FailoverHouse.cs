@@ -124,9 +124,9 @@ internal sealed class FailoverHouse : IAsyncDisposable
         Reader = reader;
         Dns = dns;
         var told = new FailoverReports(_reports, Policy, _time);
-        var catalog = new RunbookCatalog([new FailoverSource(reader, Lags, told), new PlannedMove(reader, told), new Failback(reader, told)], actions);
+        var catalog = new RunbookCatalog(new RunbookLibrary(null, []), [new FailoverSource(reader, Lags, told), new PlannedMove(reader, told), new Failback(reader, told)], actions);
         Runner = new RunnerLoop(Store, catalog, actions, Records, new RunNotes(_time), Events, Policy, () => Fence, new ThrowingCrash(crashAfter), _time, NullLogger<RunnerLoop>.Instance);
-        Desk = new RunDesk(catalog, actions, Records, Runner, Policy, () => Fence, _time);
+        Desk = new RunDesk(catalog, new RunChecks(catalog, actions, Records, Policy, _time), Runner, () => Fence);
     }
 
     public async Task OpenAsync(CancellationToken cancel)

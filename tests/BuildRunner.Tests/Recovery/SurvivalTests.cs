@@ -8,7 +8,7 @@ namespace BuildRunner.Tests.Recovery;
 /// <summary>The survival kit over failover: every step fails once, loses its answer once, throws once, is done twice. (Crashes: FailoverTests.)</summary>
 public class SurvivalTests
 {
-    private static readonly string[] Steps = [.. FailoverRunbook.Document.Steps.Select(s => s.Id)];
+    private static readonly string[] Steps = [.. RunbookLibrary.Shipped(FailoverRunbook.Name).Steps.Select(s => s.Id)];
 
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
 

@@ -55,7 +55,7 @@ public class SwitchoverTests
     public async Task Switchover_EachStepOnce_IsMadeOrTakenBackWhole(BadLuck bad)
     {
         var ends = new Dictionary<string, RunPhase>();
-        foreach (var step in SwitchoverRunbook.Document.Steps)
+        foreach (var step in RunbookLibrary.Shipped(FailoverRunbook.Switchover).Steps)
         {
             await using var house = await OpenAsync();
             var struck = new Unlucky.Once();

@@ -21,11 +21,11 @@ public sealed class TestServer : IAsyncDisposable
     public int Port => Address.Port;
     public string AdminToken => File.ReadAllText(Path.Combine(Folder, "token")).Trim();
 
-    public static async Task<TestServer> StartAsync(string? folder = null, int port = 0, string? seedTokens = null)
+    public static async Task<TestServer> StartAsync(string? folder = null, int port = 0, string? seedTokens = null, string? policyFile = null)
     {
         var own = folder is null ? new TempFolder() : null;
         folder ??= own!.Path;
-        var app = ServerRole.Build(new ServerRoleOptions { DataFolder = folder, Listen = new IPEndPoint(IPAddress.Loopback, port), LogToTerminal = false, SeedTokens = seedTokens });
+        var app = ServerRole.Build(new ServerRoleOptions { DataFolder = folder, Listen = new IPEndPoint(IPAddress.Loopback, port), LogToTerminal = false, SeedTokens = seedTokens, PolicyFile = policyFile });
         try { await app.StartAsync(TestContext.Current.CancellationToken); }
         catch
         {

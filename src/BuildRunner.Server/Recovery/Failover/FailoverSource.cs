@@ -6,14 +6,9 @@ using BuildRunner.Server.Runbooks;
 namespace BuildRunner.Server.Recovery.Failover;
 
 /// <summary>The runbook `failover` with what only this room knows: the plan before, and the report after.</summary>
-internal sealed class FailoverSource(FailoverReader reader, LagWatch lags, FailoverReports reports) : RunbookSource(FailoverRunbook.Document)
+internal sealed class FailoverSource(FailoverReader reader, LagWatch lags, FailoverReports reports) : RunbookSource(FailoverRunbook.Name)
 {
     public override string? WhyNot(PolicyDocument policy, bool automatic) => automatic ? policy.WhyNoAutomaticFailover(frozen: false) : policy.WhyNoFailover();
-
-    public override string Over(IReadOnlyDictionary<string, string> inputs) => OverOf(inputs);
-
-    /// <summary>Whatever moves a database's primary holds that database alone.</summary>
-    public static string OverOf(IReadOnlyDictionary<string, string> inputs) => $"database/{inputs.GetValueOrDefault("database", "main")}";
 
     public override async Task<RunAdmission> AdmitAsync(IReadOnlyDictionary<string, string> inputs, CancellationToken cancel)
     {

@@ -7,11 +7,9 @@ using BuildRunner.Server.Runbooks;
 namespace BuildRunner.Server.Recovery.Switchover;
 
 /// <summary>A planned move with what only this room knows: the plan before, and after it the report that a failover has too.</summary>
-internal class SwitchoverSource(Runbook runbook, FailoverReader reader, FailoverReports reports) : RunbookSource(runbook)
+internal class SwitchoverSource(string runbook, FailoverReader reader, FailoverReports reports) : RunbookSource(runbook)
 {
     public override string? WhyNot(PolicyDocument policy, bool automatic) => automatic ? policy.WhyNoAutomaticFailover(frozen: false) : policy.WhyNoFailover();
-
-    public override string Over(IReadOnlyDictionary<string, string> inputs) => FailoverSource.OverOf(inputs);
 
     public override async Task<RunAdmission> AdmitAsync(IReadOnlyDictionary<string, string> inputs, CancellationToken cancel)
     {
@@ -28,6 +26,6 @@ internal class SwitchoverSource(Runbook runbook, FailoverReader reader, Failover
     public override Task<RunReport?> ReportAsync(RunState state, RunPhase outcome, CancellationToken cancel) => reports.OfAsync(state, outcome, cancel);
 }
 
-internal sealed class PlannedMove(FailoverReader reader, FailoverReports reports) : SwitchoverSource(SwitchoverRunbook.Document, reader, reports);
+internal sealed class PlannedMove(FailoverReader reader, FailoverReports reports) : SwitchoverSource(FailoverRunbook.Switchover, reader, reports);
 
-internal sealed class Failback(FailoverReader reader, FailoverReports reports) : SwitchoverSource(SwitchoverRunbook.Failback, reader, reports);
+internal sealed class Failback(FailoverReader reader, FailoverReports reports) : SwitchoverSource(FailoverRunbook.Failback, reader, reports);
