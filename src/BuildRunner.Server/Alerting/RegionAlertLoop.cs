@@ -1,6 +1,7 @@
 using BuildRunner.Core.Alerting;
 using BuildRunner.Core.Databases;
 using BuildRunner.Core.Regions;
+using BuildRunner.Core.Runbooks;
 using BuildRunner.Server.Databases;
 using BuildRunner.Server.Events;
 using BuildRunner.Server.Hosting;
@@ -25,6 +26,7 @@ internal sealed class RegionAlertLoop : ReconcileLoop
     private readonly IRegionHealth _health;
     private readonly IPolicySource _policy;
     private readonly Epochs _epochs;
+    private readonly RunRecords _runs;
     private readonly IncidentBook _book;
     private readonly IAlerts _alerts;
     private readonly Lead _lead;
@@ -33,10 +35,10 @@ internal sealed class RegionAlertLoop : ReconcileLoop
     private readonly long _started;
     private bool _seenWell;
 
-    public RegionAlertLoop(IRegionHealth health, IPolicySource policy, Epochs epochs, IncidentBook book, IAlerts alerts, Lead lead, TimeProvider time, ILogger<RegionAlertLoop> logger)
+    public RegionAlertLoop(IRegionHealth health, IPolicySource policy, Epochs epochs, RunRecords runs, IncidentBook book, IAlerts alerts, Lead lead, TimeProvider time, ILogger<RegionAlertLoop> logger)
         : base(Interval, time, logger)
     {
-        (_health, _policy, _epochs, _book, _alerts, _lead, _time) = (health, policy, epochs, book, alerts, lead, time);
+        (_health, _policy, _epochs, _runs, _book, _alerts, _lead, _time) = (health, policy, epochs, runs, book, alerts, lead, time);
         _started = time.GetTimestamp();
         _hint = health.OnChange(Wake);
     }
@@ -58,6 +60,9 @@ internal sealed class RegionAlertLoop : ReconcileLoop
         var isNews = firing.Count > 0 || (!moving && (_seenWell || _time.GetElapsedTime(_started) > StartGrace));
         foreach (var alert in isNews ? decided.Raise : [])
             await _alerts.RaiseAsync(alert, cancel);
+        // The epoch names the new primary before users may write there: the trouble is over when the run has let them.
+        if (decided.Clear.Count > 0 && !await HasResumedAsync(epoch, cancel))
+            return;
         foreach (var (key, reason) in decided.Clear)
             await _alerts.ClearAsync(key, reason, cancel);
     }
@@ -67,6 +72,11 @@ internal sealed class RegionAlertLoop : ReconcileLoop
         _hint.Dispose();
         base.Dispose();
     }
+
+    private async Task<bool> HasResumedAsync(EpochRecord? epoch, CancellationToken cancel) =>
+        epoch is not { Run: { } run }
+        || await _runs.GetAsync(run, cancel) is not { FinishedAt: null } record
+        || (epoch.State == EpochState.Open && record.Steps.Where(s => !s.AfterResume).All(s => s.Status is StepStatus.Done or StepStatus.Failed or StepStatus.Skipped));
 
     private static StatusRegion StatusOf(Core.Policy.RegionDefinition region, RegionVerdict verdict, string? primary) =>
         new(region.Code, CurrentRole.Of(region.Role, region.Code, primary), verdict.Health, verdict.Since, verdict.Reason, region.DatabaseHost is not null);

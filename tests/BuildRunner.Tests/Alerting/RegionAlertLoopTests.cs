@@ -1,10 +1,13 @@
 using BuildRunner.Core.Alerting;
 using BuildRunner.Core.Databases;
 using BuildRunner.Core.Policy;
+using BuildRunner.Client.Runbooks;
 using BuildRunner.Core.Regions;
+using BuildRunner.Core.Runbooks;
 using BuildRunner.Server.Alerting;
 using BuildRunner.Server.Databases;
 using BuildRunner.Server.Regions;
+using BuildRunner.Server.Runbooks;
 using BuildRunner.Server.Storage;
 using BuildRunner.Tests.Regions;
 using Microsoft.Extensions.Logging.Abstractions;
@@ -78,6 +81,31 @@ public class RegionAlertLoopTests
         Assert.Equal(raised, (await house.Book.ListAsync(Cancel)).Count == 1);
     }
 
+    /// <summary>The epoch names the new primary, and writes are still held: not over for anybody who wants to write.</summary>
+    [Theory(Timeout = Limit)]
+    [InlineData(StepStatus.Running, false)]
+    [InlineData(StepStatus.Done, true)]
+    public async Task Pass_TheEpochHasMovedAndTheRunGoesOn_IsOverWhenTrafficHasResumed(StepStatus resume, bool over)
+    {
+        using var house = new AlertingHouse();
+        var health = new FakeHealth();
+        using var loop = Loop(house, health);
+        await loop.RunOnceAsync(Cancel);
+        health.Primary = HealthState.Unhealthy;
+        await loop.RunOnceAsync(Cancel);
+        var now = house.Time.GetUtcNow();
+        RunStep Step(string id, StepStatus status, bool after = false) => new() { Id = id, Title = id, Status = status, AfterResume = after };
+        await new RunRecords(house.Store).PutAsync(new RunRecord
+        {
+            Id = "failover-1", Runbook = "failover", State = RunPhase.Running, Actor = "a", Reason = "r", Inputs = new Dictionary<string, string>(), StartedAt = now, Over = "database/main",
+            Steps = [Step("open", StepStatus.Done), Step("resume", resume), Step("settle", StepStatus.Pending, after: true)],
+        }, null, Cancel);
+        var epoch = EpochTransitions.First("main", "us-west-1", ["us-east-1", "us-west-1"], now);
+        await new Epochs(house.Store, house.Events).CreateAsync(epoch with { Epoch = 2, Run = "failover-1" }, null, Cancel);
+        await loop.RunOnceAsync(Cancel);
+        Assert.Equal(over ? IncidentState.Mitigated : IncidentState.Open, (await house.OnlyAsync(Cancel)).State);
+    }
+
     private static RegionAlertLoop Loop(AlertingHouse house, FakeHealth health) => new(
         health, new FixedPolicy(new PolicyDocument
         {
@@ -87,7 +115,7 @@ public class RegionAlertLoopTests
                     .Select(r => new RegionDefinition { Code = r.Item1, Name = r.Item1, Role = r.Item2, Endpoint = "http://127.0.0.1:1", Location = new GeoPoint(0, 0), DatabaseHost = "127.0.0.1" }),
             ],
         }),
-        new Epochs(house.Store, house.Events), house.Book, house.Alerts, () => house.Leads ? new Fence("server", 7) : null, house.Time, NullLogger<RegionAlertLoop>.Instance);
+        new Epochs(house.Store, house.Events), new RunRecords(house.Store), house.Book, house.Alerts, () => house.Leads ? new Fence("server", 7) : null, house.Time, NullLogger<RegionAlertLoop>.Instance);
 
     private sealed class FakeHealth : IRegionHealth
     {
