@@ -48,46 +48,6 @@ internal sealed class CloseAction(Epochs epochs, RunRecords runs, TimeProvider t
         ("epoch", record.Epoch.ToString(CultureInfo.InvariantCulture)), ("primary", record.Primary), ("state", record.State.ToString().ToLowerInvariant()));
 }
 
-/// <summary>Writes wait at every live gateway.</summary>
-internal sealed class HoldAction(ITrafficControl traffic, NodeReach reach) : IAction
-{
-    /// <summary>Safety never rests on a table (FAILOVER.md 5), so a gateway that does not confirm is named and not waited for.</summary>
-    private static readonly TimeSpan ConfirmMax = TimeSpan.FromSeconds(1);
-    private static readonly TimeSpan InFlightMax = TimeSpan.FromMilliseconds(300);
-
-    public string Name => "failover.hold";
-
-    public Task<ActionCheck> CheckAsync(ActionContext context, CancellationToken cancel) =>
-        Task.FromResult(new ActionCheck { Note = "writes wait, at most 10 s", Expected = TimeSpan.FromMilliseconds(200) });
-
-    public async Task<ActionOutcome> ActAsync(ActionContext context, CancellationToken cancel)
-    {
-        var database = context.Arguments["database"];
-        await reach.ListenAsync(cancel);
-        switch (await traffic.HoldAsync(database, context.Run, context.Fence, cancel))
-        {
-            case TrafficOutcome.Taken taken:
-                return new ActionOutcome.Refused($"The writes to {database} are held by run {taken.HoldId} already. Look at `br runbook status {taken.HoldId}`.");
-            case TrafficOutcome.Fenced fenced:
-                throw new StoreFencedException($"Another server leads now (fencing token {fenced.Current}).");
-            case TrafficOutcome.Done done:
-                var alive = context.Outputs.TryGetValue("close.primary", out var primary) && reach.Agent(primary);
-                if (alive)
-                    await traffic.WaitHeldAsync(database, context.Run, done.TableVersion, InFlight.Writes, InFlightMax, cancel);
-                var said = await traffic.WaitHeldAsync(database, context.Run, done.TableVersion, InFlight.Ignored, ConfirmMax, cancel);
-                context.Progress(said.Sentence);
-                return ActionOutcome.Finished(("gateways", said.Sentence), ("confirmed", said.Confirmed ? "true" : "false"));
-            default:
-                throw new InvalidOperationException("A hold ended in no known way.");
-        }
-    }
-
-    public async Task<ActionOutcome> UndoAsync(ActionContext context, CancellationToken cancel) =>
-        await traffic.ReleaseAsync(context.Arguments["database"], context.Run, context.Fence, cancel) is TrafficOutcome.Fenced fenced
-            ? throw new StoreFencedException($"Another server leads now (fencing token {fenced.Current}).")
-            : ActionOutcome.Finished();
-}
-
 /// <summary>
 /// Obtains the proof that the old epoch acknowledges nothing more: its guard, else the power driver, else a person's word. Without one the
 /// run is refused; an accepted loss never stands for it.

@@ -14,7 +14,7 @@ namespace BuildRunner.Server.Recovery.Switchover;
 internal sealed class PrepareAction(Epochs epochs, INodeLinks links) : IAction
 {
     /// <summary>Work on the primary that is older makes the move refuse: it would be cut, or keep everybody waiting.</summary>
-    public static readonly TimeSpan WorkMax = TimeSpan.FromMilliseconds(300);
+    private static readonly TimeSpan WorkMax = TimeSpan.FromMilliseconds(300);
     private static readonly TimeSpan InspectMax = TimeSpan.FromSeconds(3);
     private static readonly TimeSpan PrepareMax = TimeSpan.FromMinutes(5);
 
@@ -107,43 +107,19 @@ internal sealed class PrepareAction(Epochs epochs, INodeLinks links) : IAction
 }
 
 /// <summary>Writes wait at every live gateway, and those under way end; else it is taken back: nobody is cut off in mid-write.</summary>
-internal sealed class HoldWritesAction(ITrafficControl traffic, NodeReach reach) : IAction
+internal sealed class HoldWritesAction(ITrafficControl traffic, NodeReach reach) : HoldActionBase("switchover.hold", TimeSpan.FromMilliseconds(50), traffic, reach)
 {
-    private static readonly TimeSpan ConfirmMax = TimeSpan.FromSeconds(1);
-
-    public string Name => "switchover.hold";
-
-    public Task<ActionCheck> CheckAsync(ActionContext context, CancellationToken cancel) =>
-        Task.FromResult(new ActionCheck { Note = "writes wait, at most 10 s", Expected = TimeSpan.FromMilliseconds(50) });
-
-    public async Task<ActionOutcome> ActAsync(ActionContext context, CancellationToken cancel)
+    protected override async Task<ActionOutcome> HeldAsync(ActionContext context, string database, long version, CancellationToken cancel)
     {
-        var database = context.Arguments["database"];
-        await reach.ListenAsync(cancel);
-        switch (await traffic.HoldAsync(database, context.Run, context.Fence, cancel))
-        {
-            case TrafficOutcome.Taken taken:
-                return new ActionOutcome.Refused($"The writes to {database} are held by run {taken.HoldId} already. Look at `br runbook status {taken.HoldId}`.");
-            case TrafficOutcome.Fenced fenced:
-                throw new StoreFencedException($"Another server leads now (fencing token {fenced.Current}).");
-            case TrafficOutcome.Done done:
-                var held = await traffic.WaitHeldAsync(database, context.Run, done.TableVersion, InFlight.Ignored, ConfirmMax, cancel);
-                var said = held.Confirmed ? await traffic.WaitHeldAsync(database, context.Run, done.TableVersion, InFlight.All, PrepareAction.WorkMax, cancel) : held;
-                // A read that takes longer is cut, and said; a write never is.
-                var written = held.Confirmed && !said.Confirmed ? await traffic.WaitHeldAsync(database, context.Run, done.TableVersion, InFlight.Writes, TimeSpan.Zero, cancel) : said;
-                context.Progress(said.Sentence);
-                return written.Confirmed
-                    ? ActionOutcome.Finished(("gateways", said.Sentence), ("cut", said.Confirmed ? null : said.Sentence))
-                    : new ActionOutcome.Refused($"Writes are still under way, or a gateway did not confirm that it holds them: {said.Sentence}. Nothing has moved; try again.");
-            default:
-                throw new InvalidOperationException("A hold ended in no known way.");
-        }
+        var held = await Traffic.WaitHeldAsync(database, context.Run, version, InFlight.Ignored, ConfirmMax, cancel);
+        var said = held.Confirmed ? await Traffic.WaitHeldAsync(database, context.Run, version, InFlight.All, InFlightMax, cancel) : held;
+        // A read that takes longer is cut, and said; a write never is.
+        var written = held.Confirmed && !said.Confirmed ? await Traffic.WaitHeldAsync(database, context.Run, version, InFlight.Writes, TimeSpan.Zero, cancel) : said;
+        context.Progress(said.Sentence);
+        return written.Confirmed
+            ? ActionOutcome.Finished(("gateways", said.Sentence), ("cut", said.Confirmed ? null : said.Sentence))
+            : new ActionOutcome.Refused($"Writes are still under way, or a gateway did not confirm that it holds them: {said.Sentence}. Nothing has moved; try again.");
     }
-
-    public async Task<ActionOutcome> UndoAsync(ActionContext context, CancellationToken cancel) =>
-        await traffic.ReleaseAsync(context.Arguments["database"], context.Run, context.Fence, cancel) is TrafficOutcome.Fenced fenced
-            ? throw new StoreFencedException($"Another server leads now (fencing token {fenced.Current}).")
-            : ActionOutcome.Finished();
 }
 
 /// <summary>From here on the old primary answers no commit; what it has answered lies before one position.</summary>
