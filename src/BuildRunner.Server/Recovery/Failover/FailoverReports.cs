@@ -65,6 +65,8 @@ internal sealed class FailoverReports(INodeReports reports, IPolicySource policy
     {
         if (state.Outputs.TryGetValue("hold.confirmed", out var confirmed) && confirmed == "false")
             yield return $"Not every gateway confirmed the hold: {state.Outputs["hold.gateways"]}.";
+        if (state.Outputs.TryGetValue("hold.cut", out var cut))
+            yield return $"Reads were still under way when the old primary was stopped, and may have been cut: {cut}.";
         if (state.Outputs.TryGetValue("select.ahead", out var ahead))
             yield return $"Another copy held more than the target: {ahead}.";
         if (state.Outputs.TryGetValue("verify.away", out var away))
