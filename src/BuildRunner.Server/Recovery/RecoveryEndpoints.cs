@@ -12,16 +12,13 @@ namespace BuildRunner.Server.Recovery;
 /// <summary>`/v1/dr/status`: who is primary, how far the copies are behind, and what the last failover came to.</summary>
 internal static class RecoveryEndpoints
 {
-    public static async Task<IResult> StatusAsync(IPolicySource policy, FailoverReader reader, RunRecords records, DnsLoop dns, CancellationToken cancel)
+    public static async Task<IResult> StatusAsync(IPolicySource policy, FailoverReader reader, RunRecords records, DnsLoop dns, DnsWatchLoop resolvers, CancellationToken cancel)
     {
         var rules = policy.Current.Recovery;
         var runs = await records.ListAsync(cancel);
         var databases = new List<DatabaseStatus>();
         foreach (var name in policy.Current.Databases.Select(d => d.Name).DefaultIfEmpty("main"))
             databases.Add(Status(await reader.ReadAsync(name, cancel), runs));
-        string said;
-        try { said = (await dns.CheckAsync(cancel)).Sentence; }
-        catch (Exception error) when (!cancel.IsCancellationRequested) { said = error.Message; } // names that cannot be read are part of the answer
         return TypedResults.Json(new RecoveryStatus
         {
             Enabled = rules.Enabled,
@@ -31,7 +28,8 @@ internal static class RecoveryEndpoints
             RpoSeconds = rules.Rpo.TotalSeconds,
             RtoSeconds = rules.Rto.TotalSeconds,
             Databases = databases,
-            Dns = said,
+            Dns = DnsStatus.Sentence(dns),
+            DnsRecords = DnsStatus.Of(dns, resolvers),
         }, RecoveryJson.Default.RecoveryStatus);
     }
 

@@ -127,6 +127,7 @@ internal static class RecoveryCommands
             else
                 console.MarkupLine("[grey]No failover yet.[/]");
         }
+        DnsTables.Records(console, status);
         if (!status.Enabled)
             console.MarkupLine("[yellow]DR_ENABLED is false: no backup, drill or run is started.[/]");
         if (status.Mode == "observe")

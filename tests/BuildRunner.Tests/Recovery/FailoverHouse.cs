@@ -95,6 +95,7 @@ internal sealed class FailoverHouse : IAsyncDisposable
     public RunReportLoop Reports { get; private set; } = null!;
     public FailoverReader Reader { get; private set; } = null!;
     public DnsLoop Dns { get; private set; } = null!;
+    public DnsWatchLoop Resolvers { get; private set; } = null!;
     public SimulatedPower Power { get; } = new();
     public ConcurrentDictionary<string, SimulatedAgent> Agents { get; } = new();
     public ConcurrentDictionary<string, bool> Down { get; } = new();
@@ -108,13 +109,14 @@ internal sealed class FailoverHouse : IAsyncDisposable
         Runner?.Dispose();
         Records = new RunRecords(Store);
         var reach = new NodeReach(Links, _reports, Policy, _time);
-        var dns = new DnsLoop([], Policy, _reports, new HouseHealth(), Epochs, () => Fence, _time, NullLogger<DnsLoop>.Instance);
+        var dns = new DnsLoop([], Policy, _reports, new HouseHealth(), Epochs, new DnsBook(Store), new NoAlerts(), Events, () => Fence, _time, NullLogger<DnsLoop>.Instance);
+        Resolvers = new DnsWatchLoop(dns, Policy, _time, NullLogger<DnsWatchLoop>.Instance);
         IAction[] all =
         [
             new CloseAction(Epochs, Records, _time), new HoldAction(Traffic, reach), new FenceAction(Epochs, Links, _reports, reach, Power, Events, _time),
             new SelectAction(Epochs, Links, reach, _reports, Policy), new MoveAction(Epochs, _time), new PromoteAction(Links), new OpenAction(Epochs, Traffic, _time),
-            new DnsAction(dns), new WarmAction(Links, reach, Policy), new VerifyAction(Links, _reports, reach, Policy, _time), new ResumeAction(Traffic),
-            new SettleDnsAction(dns, _time), new SettleFollowersAction(Epochs, _reports, reach),
+            new UpdateDnsAction(dns, Resolvers, Policy, _time), new WarmAction(Links, reach, Policy), new VerifyAction(Links, _reports, reach, Policy, _time), new ResumeAction(Traffic),
+            new SettleFollowersAction(Epochs, _reports, reach),
             new PrepareAction(Epochs, Links), new HoldWritesAction(Traffic, reach), new SealAction(Epochs, Links), new CatchUpAction(Epochs, Links),
             new SettleMoveAction(Epochs, Links, _reports, reach),
         ];
