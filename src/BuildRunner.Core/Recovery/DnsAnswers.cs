@@ -50,7 +50,7 @@ public static class DnsAnswers
         kept is null ? [] : gateways.Where(g => g.Weight > 0).SelectMany(g => g.Hosts).Where(h => kept.Contains(DnsRecord.Canonical(h)));
 
     /// <summary>Addresses stand together; a host name stands alone, the primary's before others.</summary>
-    private static IReadOnlyList<string> Together(IReadOnlyList<string> hosts, IReadOnlyList<string>? first)
+    private static List<string> Together(IReadOnlyList<string> hosts, IReadOnlyList<string>? first)
     {
         var addresses = hosts.Where(h => DnsRecord.TypeOf(h) != DnsRecord.Cname).ToList();
         return addresses.Count > 0 ? addresses : [hosts.FirstOrDefault(h => first?.Contains(h) == true) ?? hosts[0]];

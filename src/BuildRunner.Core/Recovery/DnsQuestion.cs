@@ -76,7 +76,8 @@ internal sealed record DnsQuestion
         {
             if (options.Length < 4 || options.Length < 4 + Short(options[2..]))
                 return question with { Code = DnsCode.FormatError };
-            var (code, data) = (Short(options), options.Slice(4, Short(options[2..])));
+            var code = Short(options);
+            var data = options.Slice(4, Short(options[2..]));
             if (code == DnsResponder.WholeOption)
                 question = question with { Whole = true };
             if (code == DnsSubnet.Option)

@@ -52,21 +52,21 @@ internal sealed class CloudflareDns : IDnsDriver, IDisposable
             return Limited(quiet.For - passed);
         var (token, unread) = rules.CloudflareApi.Token is { } reference ? SecretText.Resolve(reference) : (null, "The policy names no token.");
         if (token is null || token.Any(c => c is <= ' ' or > '~'))
-            return DnsWrite.Fault(DnsFaultKind.Misconfigured, "policy", unread ?? "What `dns.cloudflare.token` refers to is no token.", "Put an API token with DNS Write on the zone into the variable or file that `dns.cloudflare.token` names.");
+            return DnsWrite.Fail(DnsFaultKind.Misconfigured, "policy", unread ?? "What `dns.cloudflare.token` refers to is no token.", "Put an API token with DNS Write on the zone into the variable or file that `dns.cloudflare.token` names.");
         try
         {
             var zone = await ZoneAsync(rules, token, cancel);
             var there = await ListAsync(rules, token, zone, record.Name, cancel);
             var mine = fence?.Token ?? 0;
             if (there.Select(TokenOf).Max() is { } known && known > mine)
-                return DnsWrite.Fault(DnsFaultKind.Superseded, "Cloudflare", $"A server with the later token {known} has written {record.Name}, and ours is {mine}.", "Nothing is to be done when another server leads; after the loss of the server's state, remove the comments of its records.");
+                return DnsWrite.Fail(DnsFaultKind.Superseded, "Cloudflare", $"A server with the later token {known} has written {record.Name}, and ours is {mine}.", "Nothing is to be done when another server leads; after the loss of the server's state, remove the comments of its records.");
             var batch = Batch(record, there, mine);
             if (!batch.IsEmpty)
                 await SendAsync(rules, token, HttpMethod.Post, $"zones/{zone}/dns_records/batch", batch, DnsJson.Default.CloudflareAnswerJsonElement, cancel);
             var foreign = there.Where(r => TokenOf(r) is null && (!record.Values.Contains(ValueOf(r)) || r.Proxied == true)).Select(r => $"{r.Type} {r.Content}").ToList();
             return foreign.Count == 0
                 ? new DnsWrite.Done(Changed: !batch.IsEmpty)
-                : DnsWrite.Fault(DnsFaultKind.Foreign, "Cloudflare", $"Beside ours {record.Name} has records that BuildRunner did not write: {string.Join(", ", foreign.Take(5))}.", $"Remove them, or hand them over with the comment `{Mark}0`.");
+                : DnsWrite.Fail(DnsFaultKind.Foreign, "Cloudflare", $"Beside ours {record.Name} has records that BuildRunner did not write: {string.Join(", ", foreign.Take(5))}.", $"Remove them, or hand them over with the comment `{Mark}0`.");
         }
         catch (CloudflareFault fault) { return new DnsWrite.Failed(fault.Fault); }
     }
@@ -173,7 +173,7 @@ internal sealed class CloudflareDns : IDnsDriver, IDisposable
         said = said.Length == 0 ? $"HTTP {(int)status}" : $"HTTP {(int)status}, {said[..Math.Min(said.Length, 300)]}";
         throw status switch
         {
-            HttpStatusCode.Unauthorized => new CloudflareFault(DnsFaultKind.WrongKey, $"Cloudflare does not know the token: {said}.", "Put an API token that is in force into the variable or file that `dns.cloudflare.token` names."),
+            HttpStatusCode.Unauthorized or HttpStatusCode.BadRequest or HttpStatusCode.Forbidden when status == HttpStatusCode.Unauthorized || answer?.Errors.Any(e => e.Code is 6003 or 6111 or 9109) == true => new CloudflareFault(DnsFaultKind.WrongKey, $"Cloudflare does not know the token: {said}.", "Put an API token that is in force into the variable or file that `dns.cloudflare.token` names."),
             HttpStatusCode.Forbidden => new CloudflareFault(DnsFaultKind.Refused, $"The token may not do this: {said}.", "Give it DNS Write on the zone (and Zone Read without `zone_id`)."),
             HttpStatusCode.NotFound => new CloudflareFault(DnsFaultKind.NotAuthoritative, $"Cloudflare keeps no such zone: {said}.", "Correct `dns.cloudflare.zone_id`."),
             _ => new CloudflareFault(DnsFaultKind.Failed, $"Cloudflare did not take it: {said}.", (int)status >= 500 ? "It is tried again." : "Look at the records of the name in Cloudflare's dashboard."),

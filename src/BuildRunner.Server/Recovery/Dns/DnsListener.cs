@@ -27,6 +27,7 @@ internal sealed partial class DnsListener : IAsyncDisposable
     private readonly CancellationTokenSource _end = new();
     private readonly ConcurrentDictionary<Task, byte> _connections = new();
     private readonly Task _loops;
+    private int _disposed;
 
     private DnsListener(Socket udp, Socket tcp, DnsAnswerer answer, TimeProvider time, ILogger logger)
     {
@@ -68,6 +69,8 @@ internal sealed partial class DnsListener : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
+        if (Interlocked.Exchange(ref _disposed, 1) != 0)
+            return;
         await _end.CancelAsync();
         _udp.Dispose();
         _tcp.Dispose();

@@ -6,6 +6,7 @@ using BuildRunner.Server.Events;
 using BuildRunner.Server.Hosting;
 using BuildRunner.Server.Policy;
 using BuildRunner.Server.Regions;
+using BuildRunner.Server.Runbooks;
 using Microsoft.Extensions.Logging;
 
 namespace BuildRunner.Server.Recovery.Dns;
@@ -58,7 +59,10 @@ internal sealed partial class DnsLoop : ReconcileLoop
     {
         foreach (var one in _drivers)
             await one.RefreshAsync(cancel);
-        var (wanted, dead) = Driver is null ? ([], []) : await WantedAsync(cancel);
+        IReadOnlyList<DnsRecord> wanted = [];
+        IReadOnlySet<string> dead = new HashSet<string>();
+        if (Driver is not null)
+            (wanted, dead) = await WantedAsync(cancel);
         foreach (var name in _memory.Keys.Except(wanted.Select(w => w.Name)).ToList())
         {
             if (_memory.TryRemove(name, out var memory) && memory.Told is not null && _lead() is not null)
@@ -122,8 +126,9 @@ internal sealed partial class DnsLoop : ReconcileLoop
         {
             if (_policy.Current.Mode == PolicyMode.Observe)
             {
+                var would = DnsRecord.Said(wanted.Values);
                 if (memory.Would != decision.Reason)
-                    LogWould(_logger, wanted.Name, string.Join(", ", wanted.Values), decision.Reason);
+                    LogWould(_logger, wanted.Name, would, decision.Reason);
                 memory.Would = decision.Reason;
             }
             else if (await WriteAsync(driver, wanted, written, write, memory, fence, cancel) is { } now)

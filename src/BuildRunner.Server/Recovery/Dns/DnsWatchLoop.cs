@@ -28,7 +28,7 @@ internal sealed class DnsWatchLoop(DnsLoop names, IPolicySource policy, TimeProv
     public async Task<IReadOnlyList<DnsResolverView>> ReadAsync(IReadOnlyList<DnsRecord> wanted, CancellationToken cancel) =>
         await Task.WhenAll(policy.Current.Dns.Resolvers.Distinct(StringComparer.Ordinal).Take(ResolversMax).SelectMany(resolver => wanted.Select(record => AskAsync(resolver, record, cancel))));
 
-    private async Task<DnsResolverView> AskAsync(string resolver, DnsRecord record, CancellationToken cancel)
+    private static async Task<DnsResolverView> AskAsync(string resolver, DnsRecord record, CancellationToken cancel)
     {
         DnsReading reading;
         try

@@ -57,7 +57,7 @@ internal sealed partial class EmbeddedDns(DnsBook book, IPolicySource policy, IG
         }
         catch (StoreFencedException error)
         {
-            return DnsWrite.Fault(DnsFaultKind.Superseded, "store", error.Message, "Nothing is to be done: the server that leads keeps the names.");
+            return DnsWrite.Fail(DnsFaultKind.Superseded, "store", error.Message, "Nothing is to be done: the server that leads keeps the names.");
         }
     }
 

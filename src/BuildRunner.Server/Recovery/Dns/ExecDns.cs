@@ -22,7 +22,7 @@ internal sealed class ExecDns(IPolicySource policy, AuthoritativeServers servers
     {
         var rules = policy.Current.Dns.Command;
         if (rules.Command is not [var program, ..])
-            return DnsWrite.Fault(DnsFaultKind.Misconfigured, "policy", "`dns.driver: exec` names no command.", "Write `dns.exec.command`.");
+            return DnsWrite.Fail(DnsFaultKind.Misconfigured, "policy", "`dns.driver: exec` names no command.", "Write `dns.exec.command`.");
         var request = new ExecRequest
         {
             Name = record.Name,
@@ -33,16 +33,16 @@ internal sealed class ExecDns(IPolicySource policy, AuthoritativeServers servers
         var ran = await BoundedCommand.RunAsync(rules.Command, JsonSerializer.SerializeToUtf8Bytes(request, DnsJson.Default.ExecRequest), rules.Timeout, cancel);
         var said = ran.Error.Trim() is { Length: > 0 } text ? $": {(text.Length > SaidMax ? text[^SaidMax..] : text)}" : "";
         if (ran.Ended is { } ended)
-            return DnsWrite.Fault(ran.TooSlow ? DnsFaultKind.Unreachable : DnsFaultKind.Misconfigured, program, $"{program} {ended}{said}.", "Run it by hand with the same input; `dns.exec.timeout` says how long it may take.");
+            return DnsWrite.Fail(ran.TooSlow ? DnsFaultKind.Unreachable : DnsFaultKind.Misconfigured, program, $"{program} {ended}{said}.", "Run it by hand with the same input; `dns.exec.timeout` says how long it may take.");
         ExecAnswer? answer = null;
         try { answer = JsonSerializer.Deserialize(ran.Output, DnsJson.Default.ExecAnswer); }
         catch (JsonException) { } // said below
         return (ran.ExitCode, answer) switch
         {
             (0, { Ok: true }) => new DnsWrite.Done(answer.Changed ?? true),
-            (_, { Ok: false, Error: { Length: > 0 } error }) => DnsWrite.Fault(DnsFaultKind.Failed, program, $"{program} could not write {record.Name}: {error[..Math.Min(error.Length, SaidMax)]}.", answer.Fix is { Length: > 0 } fix ? fix[..Math.Min(fix.Length, SaidMax)] : "What it needs, it must say itself."),
-            (0, _) => DnsWrite.Fault(DnsFaultKind.Misconfigured, program, $"{program} ended with 0 and wrote no answer that can be read{said}.", "It must write {\"ok\": true} to its output (docs/guide/dns.md)."),
-            var (code, _) => DnsWrite.Fault(DnsFaultKind.Failed, program, $"{program} ended with {code}{said}.", "Run it by hand with the same input."),
+            (_, { Ok: false, Error: { Length: > 0 } error }) => DnsWrite.Fail(DnsFaultKind.Failed, program, $"{program} could not write {record.Name}: {error[..Math.Min(error.Length, SaidMax)]}.", answer.Fix is { Length: > 0 } fix ? fix[..Math.Min(fix.Length, SaidMax)] : "What it needs, it must say itself."),
+            (0, _) => DnsWrite.Fail(DnsFaultKind.Misconfigured, program, $"{program} ended with 0 and wrote no answer that can be read{said}.", "It must write {\"ok\": true} to its output (docs/guide/dns.md)."),
+            var (code, _) => DnsWrite.Fail(DnsFaultKind.Failed, program, $"{program} ended with {code}{said}.", "Run it by hand with the same input."),
         };
     }
 }

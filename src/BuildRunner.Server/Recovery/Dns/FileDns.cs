@@ -20,13 +20,13 @@ internal sealed class FileDns(IPolicySource policy, AuthoritativeServers servers
     public async Task<DnsWrite> ApplyAsync(DnsRecord record, Fence? fence, CancellationToken cancel)
     {
         if (policy.Current.Dns.File is not { } file)
-            return DnsWrite.Fault(DnsFaultKind.Misconfigured, "policy", "`dns.driver: file` names no file.", "Write `dns.file`.");
+            return DnsWrite.Fail(DnsFaultKind.Misconfigured, "policy", "`dns.driver: file` names no file.", "Write `dns.file`.");
         try
         {
             var before = await LinesAsync(file, cancel);
             var token = before.Where(l => l.StartsWith(Mark, StringComparison.Ordinal)).Select(l => long.TryParse(l[Mark.Length..], CultureInfo.InvariantCulture, out var t) ? t : 0).DefaultIfEmpty().Max();
             if (fence is { } mine && token > mine.Token)
-                return DnsWrite.Fault(DnsFaultKind.Superseded, file, $"A server with the later token {token} has written {file}, and ours is {mine.Token}.", "Nothing is to be done when another server leads; after the loss of the server's state, delete the file's first line.");
+                return DnsWrite.Fail(DnsFaultKind.Superseded, file, $"A server with the later token {token} has written {file}, and ours is {mine.Token}.", "Nothing is to be done when another server leads; after the loss of the server's state, delete the file's first line.");
             var lines = record.Values.Select(value => string.Create(CultureInfo.InvariantCulture, $"{record.Name}. {(int)record.Ttl.TotalSeconds} IN {DnsRecord.TypeOf(value)} {value}{(DnsRecord.TypeOf(value) == DnsRecord.Cname ? "." : "")}"));
             if (before.Where(line => Is(line, record.Name)).ToHashSet(StringComparer.Ordinal).SetEquals(lines))
                 return new DnsWrite.Done(Changed: false);
@@ -39,7 +39,8 @@ internal sealed class FileDns(IPolicySource policy, AuthoritativeServers servers
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException)
         {
-            return DnsWrite.Fault(DnsFaultKind.Failed, file, $"{file} could not be written: {error.Message}", "Give the server the right to write its folder, or name another file under `dns.file`.");
+            var why = error switch { DirectoryNotFoundException => "its folder does not exist", UnauthorizedAccessException => "access is denied", _ => error.Message.TrimEnd('.') };
+            return DnsWrite.Fail(DnsFaultKind.Failed, file, $"{file} could not be written: {why}.", "Give the server the right to write its folder, or name another file under `dns.file`.");
         }
     }
 
@@ -53,7 +54,8 @@ internal sealed class FileDns(IPolicySource policy, AuthoritativeServers servers
     }
 
     private static async Task<string[]> LinesAsync(string file, CancellationToken cancel) =>
-        new FileInfo(file) is not { Exists: true } info ? []
+        Directory.Exists(file) ? throw new IOException($"{file} is a folder.")
+        : new FileInfo(file) is not { Exists: true } info ? []
         : info.Length > BytesMax ? throw new IOException($"{file} has more than {BytesMax} bytes.")
         : await File.ReadAllLinesAsync(file, cancel);
 

@@ -32,5 +32,5 @@ internal abstract record DnsWrite
 
     public sealed record Failed(DnsFault Fault) : DnsWrite;
 
-    public static DnsWrite Fault(DnsFaultKind kind, string server, string message, string fix) => new Failed(new(kind, server, message, fix));
+    public static DnsWrite Fail(DnsFaultKind kind, string server, string message, string fix) => new Failed(new(kind, server, message, fix));
 }
