@@ -20,8 +20,8 @@ public abstract class DnsDriverContract : IAsyncLifetime
 
     internal abstract IDnsDriver Driver { get; }
 
-    /// <summary>Whether a server with an older token is refused by the driver itself.</summary>
-    protected virtual bool Tokens => true;
+    /// <summary>Whether the driver can tell that nothing was to be changed.</summary>
+    protected virtual bool Compares => true;
 
     public abstract ValueTask InitializeAsync();
 
@@ -47,8 +47,7 @@ public abstract class DnsDriverContract : IAsyncLifetime
     {
         Assert.True(await WriteAsync(Name, 3, "192.0.2.1", "2001:db8::1"));
         await AnswersAsync(Name, "192.0.2.1", "2001:db8::1");
-        if (this is not DnsExecTests) // the command of that test says that it always changes something
-            Assert.False(await WriteAsync(Name, 3, "2001:DB8::1", "192.0.2.1"));
+        Assert.Equal(!Compares, await WriteAsync(Name, 3, "2001:DB8::1", "192.0.2.1"));
         await AnswersAsync(Name, "192.0.2.1", "2001:db8::1");
     }
 
@@ -88,7 +87,6 @@ public abstract class DnsDriverContract : IAsyncLifetime
     [Fact(Timeout = 60_000)]
     public async Task Apply_OlderToken_IsRefusedAndANewerTakesOver()
     {
-        Assert.SkipUnless(Tokens, "the command keeps no tokens");
         await WriteAsync(Name, 3, "192.0.2.1");
         var fault = await FaultAsync(Name, 2, "192.0.2.2");
         Assert.Equal(DnsFaultKind.Superseded, fault.Kind);
@@ -295,8 +293,8 @@ public abstract class DnsUpdateContract(string kind) : DnsDriverContract
     [Theory(Timeout = 60_000)]
     [InlineData("secret", DnsFaultKind.WrongKey, "its secret is not the one")]
     [InlineData("unknown", DnsFaultKind.WrongKey, "does not accept the key nobody")]
-    [InlineData("refused", DnsFaultKind.Refused, "does not let the key br change elsewhere.br.test")]
-    [InlineData("no rights", null, "the key nothing")] // BIND refuses; Knot says of such a key what it says of an unknown one
+    [InlineData("refused", null, "the key br")] // BIND refuses; Knot says of a key without the right what it says of an unknown one
+    [InlineData("no rights", null, "the key nothing")]
     [InlineData("zone", DnsFaultKind.NotAuthoritative, "keeps no zone with")]
     [InlineData("named zone", DnsFaultKind.NotAuthoritative, "is not authoritative for the zone")]
     [InlineData("away", DnsFaultKind.Unreachable, "does not answer")]
@@ -329,8 +327,7 @@ public abstract class DnsUpdateContract(string kind) : DnsDriverContract
             await Server.StopAsync();
         var fault = await FaultAsync(name, 1, "192.0.2.1");
         Assert.Contains(says, fault.Message, StringComparison.Ordinal);
-        if (kind is { } expected)
-            Assert.Equal(expected, fault.Kind);
+        Assert.Equal(kind ?? (Server.Kind == "bind" ? DnsFaultKind.Refused : DnsFaultKind.WrongKey), fault.Kind);
         Assert.True(fault.Fix.Length > 10);
         Assert.DoesNotContain(NameServer.Key.Secret[..10], fault.Message + fault.Fix, StringComparison.Ordinal);
         if (mistake != "away")
@@ -530,6 +527,9 @@ public sealed class DnsExecTests : DnsDriverContract
         my ($port, $key) = @ARGV;
         my $ask = decode_json(do { local $/; <STDIN> });
         die "version" unless $ask->{schema_version} == 1 && $ask->{operation} eq "apply" && $ask->{token} > 0;
+        my $seen = "$0.token";
+        if (open(my $from, "<", $seen) && <$from> > $ask->{token}) { print encode_json({ok => JSON::PP::false, superseded => JSON::PP::true}); exit }
+        { open(my $keep, ">", $seen) or die; print $keep $ask->{token}; }
         open(my $to, "|-", "nsupdate", "-y", $key) or die "nsupdate: $!";
         print $to "server 127.0.0.1 $port\nzone br.test\n";
         print $to "update delete $ask->{name}. $_\n" for qw(A AAAA CNAME);
@@ -546,7 +546,7 @@ public sealed class DnsExecTests : DnsDriverContract
 
     internal override IDnsDriver Driver => _dns;
 
-    protected override bool Tokens => false;
+    protected override bool Compares => false; // the script does not look
 
     public override async ValueTask InitializeAsync()
     {

@@ -40,6 +40,7 @@ internal sealed class ExecDns(IPolicySource policy, AuthoritativeServers servers
         return (ran.ExitCode, answer) switch
         {
             (0, { Ok: true }) => new DnsWrite.Done(answer.Changed ?? true),
+            (_, { Ok: false, Superseded: true }) => DnsWrite.Fail(DnsFaultKind.Superseded, program, $"{program} was asked by a server with a later token than {request.Token} before.", "Nothing is to be done when another server leads; after the loss of the server's state, remove the token that it keeps."),
             (_, { Ok: false, Error: { Length: > 0 } error }) => DnsWrite.Fail(DnsFaultKind.Failed, program, $"{program} could not write {record.Name}: {error[..Math.Min(error.Length, SaidMax)]}.", answer.Fix is { Length: > 0 } fix ? fix[..Math.Min(fix.Length, SaidMax)] : "What it needs, it must say itself."),
             (0, _) => DnsWrite.Fail(DnsFaultKind.Misconfigured, program, $"{program} ended with 0 and wrote no answer that can be read{said}.", "It must write {\"ok\": true} to its output (docs/guide/dns.md)."),
             var (code, _) => DnsWrite.Fail(DnsFaultKind.Failed, program, $"{program} ended with {code}{said}.", "Run it by hand with the same input."),
@@ -67,6 +68,9 @@ internal sealed record ExecAnswer
 {
     public bool Ok { get; init; }
     public bool? Changed { get; init; }
+
+    /// <summary>It keeps the tokens, and has seen a later one.</summary>
+    public bool Superseded { get; init; }
     public string? Error { get; init; }
     public string? Fix { get; init; }
 }
