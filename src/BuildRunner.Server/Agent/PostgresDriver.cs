@@ -13,8 +13,8 @@ internal sealed class PostgresDriver(AgentOptions options, PostgresHome home, Po
 
     public string Slot { get; } = PostgresConfig.Slot(options.Region);
 
-    public PostgresSql Local(string database, int timeoutSeconds = 5, string application = "buildrunner-agent") =>
-        PostgresSql.Local(home.PermitFolder(), options.DatabasePort, database, timeoutSeconds, application);
+    public PostgresSql Local(string database, int timeoutSeconds = 5, string application = "buildrunner-agent", bool unconfirmed = false) =>
+        PostgresSql.Local(home.PermitFolder(), options.DatabasePort, database, timeoutSeconds, application, unconfirmed);
 
     public PostgresSql Primary(DatabaseAssignment assignment, string database)
     {
@@ -38,8 +38,7 @@ internal sealed class PostgresDriver(AgentOptions options, PostgresHome home, Po
         var user = PostgresSql.Name(assignment.User);
         var database = PostgresSql.Name(assignment.DatabaseName);
         // No password into the log or into pg_stat_statements, which keep statements as they were sent.
-        await Local("postgres", 30).ExecuteAsync($"""
-            set synchronous_commit = local; -- nobody confirms anything yet
+        await Local("postgres", 30, unconfirmed: true).ExecuteAsync($"""
             set log_min_error_statement = panic;
             set pg_stat_statements.track_utility = off;
             create role br_replication login replication password {PostgresSql.Quote(Secret("replication"))};
@@ -47,9 +46,8 @@ internal sealed class PostgresDriver(AgentOptions options, PostgresHome home, Po
             grant execute on function pg_ls_dir(text, boolean, boolean), pg_stat_file(text, boolean), pg_read_binary_file(text), pg_read_binary_file(text, bigint, bigint, boolean) to br_replication;
             create role {user} login password {PostgresSql.Quote(Secret("app"))};
             """, cancel);
-        await Local("postgres", 30).ExecuteAsync($"create database {database} owner {user}", cancel);
-        await Local(assignment.DatabaseName, 30).ExecuteAsync($"""
-            set synchronous_commit = local;
+        await Local("postgres", 30, unconfirmed: true).ExecuteAsync($"create database {database} owner {user}", cancel);
+        await Local(assignment.DatabaseName, 30, unconfirmed: true).ExecuteAsync($"""
             create extension pg_stat_statements;
             create schema buildrunner;
             create table buildrunner.epoch (epoch bigint primary key, run text, at timestamptz not null default now(), region text not null);

@@ -8,6 +8,7 @@ using BuildRunner.Server.Hosting;
 using BuildRunner.Server.Policy;
 using BuildRunner.Server.Regions;
 using BuildRunner.Server.Runbooks;
+using BuildRunner.Server.Storage;
 using Microsoft.Extensions.Logging;
 
 namespace BuildRunner.Server.Recovery.Failover;
@@ -22,9 +23,15 @@ internal sealed partial class AutoFailoverLoop : ReconcileLoop
 
     /// <summary>A run that was refused or did not succeed is not tried again at once: what stood against it mostly still does.</summary>
     private static readonly TimeSpan Again = TimeSpan.FromSeconds(5);
+
+    /// <summary>
+    /// After a start of this server everything may be coming up with it: a primary that was well before has this long until its absence is news,
+    /// unless this server has seen it well itself. One that was never well at its epoch is not lost but begins.
+    /// </summary>
+    private static readonly TimeSpan StartGrace = TimeSpan.FromSeconds(20);
+    private readonly IStore _store;
     private readonly IPolicySource _policy;
     private readonly Epochs _epochs;
-    private readonly INodeReports _reports;
     private readonly IObservers _observers;
     private readonly RunDesk _desk;
     private readonly IEventLog _events;
@@ -33,29 +40,35 @@ internal sealed partial class AutoFailoverLoop : ReconcileLoop
     private readonly ILogger<AutoFailoverLoop> _logger;
     private readonly IDisposable _hint;
     private readonly Dictionary<string, (long At, string Why)> _tried = new(StringComparer.Ordinal);
+    private readonly long _started;
+    private long _well;
 
-    public AutoFailoverLoop(IPolicySource policy, Epochs epochs, INodeReports reports, IObservers observers, RunDesk desk, IEventLog events, Lead lead, TimeProvider time, ILogger<AutoFailoverLoop> logger)
+    public AutoFailoverLoop(IStore store, IPolicySource policy, Epochs epochs, INodeReports reports, IObservers observers, RunDesk desk, IEventLog events, Lead lead, TimeProvider time, ILogger<AutoFailoverLoop> logger)
         : base(Interval, time, logger)
     {
-        (_policy, _epochs, _reports, _observers, _desk, _events, _lead, _time, _logger) = (policy, epochs, reports, observers, desk, events, lead, time, logger);
+        (_store, _policy, _epochs, _observers, _desk, _events, _lead, _time, _logger) = (store, policy, epochs, observers, desk, events, lead, time, logger);
+        _started = time.GetTimestamp();
         _hint = reports.OnReport(_ => Wake());
     }
 
     public override async Task RunOnceAsync(CancellationToken cancel)
     {
         var policy = _policy.Current;
-        if (_lead() is null || policy.WhyNoAutomaticFailover(_policy.Freeze is not null) is not null)
+        if (_lead() is not { } fence || policy.WhyNoAutomaticFailover(_policy.Freeze is not null) is not null)
             return;
         var database = RegionReader.DatabaseOf(policy);
-        // A database that nobody has written to yet is not lost but begins.
-        if (await _epochs.GetAsync(database, cancel) is not { State: EpochState.Open or EpochState.Moving } record || !HasBegun(record))
+        if (await _epochs.GetAsync(database, cancel) is not { State: EpochState.Open or EpochState.Moving } record)
             return;
         var verdict = FailoverVerdict.Decide(record.Primary, _observers.Current);
         if (!verdict.Lost)
         {
             _tried.Remove(database);
+            if (verdict is { Against: 0, Observers: >= FailoverVerdict.ObserversMin } && record.State == EpochState.Open)
+                await RememberAsync(database, record.Epoch, fence, cancel);
             return;
         }
+        if (!await IsNewsAsync(database, record, cancel))
+            return;
         if (_tried.TryGetValue(database, out var last) && _time.GetElapsedTime(last.At) < Again)
             return;
         var request = new RunRequest
@@ -89,8 +102,24 @@ internal sealed partial class AutoFailoverLoop : ReconcileLoop
 
     private const int ReasonMax = 1500;
 
-    private bool HasBegun(EpochRecord record) =>
-        record.Epoch > 1 || _reports.LastAgent(record.Primary)?.Report.Database?.MarkerEpoch is not null || record.Candidates.Any(c => _reports.LastAgent(c)?.Report.Database?.MarkerEpoch is not null);
+    private static string KeyOf(string database) => $"databases/{database}/well";
+
+    /// <summary>Once an epoch: its primary was seen well by all.</summary>
+    private async Task RememberAsync(string database, long epoch, Fence fence, CancellationToken cancel)
+    {
+        if (_well == epoch)
+            return;
+        if (await SeenAsync(database, cancel) != epoch)
+            await _store.PutAsync(KeyOf(database), System.Text.Encoding.UTF8.GetBytes(epoch.ToString(CultureInfo.InvariantCulture)), expected: null, fence, cancel);
+        _well = epoch;
+    }
+
+    private async Task<long?> SeenAsync(string database, CancellationToken cancel) =>
+        await _store.GetAsync(KeyOf(database), cancel) is { } entry && long.TryParse(entry.Value.Span, NumberStyles.None, CultureInfo.InvariantCulture, out var epoch) ? epoch : null;
+
+    /// <summary>A target to which the epoch is moving was well as a copy.</summary>
+    private async Task<bool> IsNewsAsync(string database, EpochRecord record, CancellationToken cancel) =>
+        _well == record.Epoch || (_time.GetElapsedTime(_started) > StartGrace && (record.State == EpochState.Moving || await SeenAsync(database, cancel) >= record.Epoch - 1));
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "{Region} is lost and a failover is wanted: {Why}")]
     private static partial void LogAsked(ILogger logger, string region, string why);
