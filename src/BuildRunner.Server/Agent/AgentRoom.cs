@@ -36,11 +36,16 @@ public static class AgentRoom
         services.AddSingleton<AddressWriter>();
         services.AddSingleton<DatabaseOrderDesk>();
         services.AddSingleton<SwitchoverDesk>();
+        services.AddSingleton<PromiseKeeper>();
+        services.AddSingleton<PeerCalls>();
+        services.AddSingleton<LeaseKeeper>();
         services.AddSingleton<DatabaseLoop>();
         services.AddSingleton<ReadingLoop>();
         services.AddSingleton<InstanceLoop>();
         services.AddSingleton<INodeWork, AgentWork>();
         services.AddSingleton<NodeClient>();
+        services.AddHostedService(all => all.GetRequiredService<LeaseKeeper>());
+        services.AddHostedService<PeerDoor>();
         services.AddHostedService(all => all.GetRequiredService<InstanceLoop>());
         services.AddHostedService(all => all.GetRequiredService<ReadingLoop>());
         services.AddHostedService(all => all.GetRequiredService<DatabaseLoop>());
