@@ -528,7 +528,9 @@ public sealed class DnsExecTests : DnsDriverContract
         my $ask = decode_json(do { local $/; <STDIN> });
         die "version" unless $ask->{schema_version} == 1 && $ask->{operation} eq "apply" && $ask->{token} > 0;
         my $seen = "$0.token";
-        if (open(my $from, "<", $seen) && <$from> > $ask->{token}) { print encode_json({ok => JSON::PP::false, superseded => JSON::PP::true}); exit }
+        my $last = 0;
+        if (open(my $from, "<", $seen)) { $last = <$from> }
+        if ($last > $ask->{token}) { print encode_json({ok => JSON::PP::false, superseded => JSON::PP::true}); exit }
         { open(my $keep, ">", $seen) or die; print $keep $ask->{token}; }
         open(my $to, "|-", "nsupdate", "-y", $key) or die "nsupdate: $!";
         print $to "server 127.0.0.1 $port\nzone br.test\n";
