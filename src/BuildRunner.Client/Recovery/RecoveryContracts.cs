@@ -128,6 +128,9 @@ public sealed record DatabaseStatus
     public double? RpoNowSeconds { get; init; }
     public long? RpoNowBytes { get; init; }
     public required IReadOnlyList<CopyStatus> Regions { get; init; }
+
+    /// <summary>How the primary's right to acknowledge ends by itself; null: it does not (`recovery.fencing: confirm`).</summary>
+    public LeaseStatus? Lease { get; init; }
     public LastFailover? LastFailover { get; init; }
 }
 
@@ -147,6 +150,20 @@ public sealed record CopyStatus
     /// <summary>Age of its agent's newest report; null: none.</summary>
     public double? ReportAgeSeconds { get; init; }
     public EffectCounts? Effects { get; init; }
+}
+
+public sealed record LeaseStatus
+{
+    /// <summary>The arbiter knows that nothing is acknowledged past its end: it may be waited for (proof `expired`).</summary>
+    public required bool Enforced { get; init; }
+    public required double TtlSeconds { get; init; }
+
+    /// <summary>Until the primary's deadline, as its agent last reported; negative: past it; null: unknown.</summary>
+    public double? LeftSeconds { get; init; }
+
+    /// <summary>The primary goes on by the candidates' promises, because it does not hear the server.</summary>
+    public bool ByFailsafe { get; init; }
+    public string? Detail { get; init; }
 }
 
 public sealed record LastFailover

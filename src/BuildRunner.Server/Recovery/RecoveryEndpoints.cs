@@ -1,5 +1,6 @@
 using BuildRunner.Client.Recovery;
 using BuildRunner.Core.Databases;
+using BuildRunner.Core.Policy;
 using BuildRunner.Core.Recovery;
 using BuildRunner.Server.Policy;
 using BuildRunner.Server.Recovery.Dns;
@@ -47,6 +48,7 @@ internal static class RecoveryEndpoints
             RpoNowSeconds = best?.KnownLag?.TotalSeconds,
             RpoNowBytes = best?.KnownLagBytes,
             Regions = [.. facts.Regions.Where(r => r.HasDatabase).Select(Copy)],
+            Lease = Lease(facts),
             LastFailover = last is null ? null : new LastFailover
             {
                 Run = last.Id,
@@ -57,6 +59,15 @@ internal static class RecoveryEndpoints
                 Lost = last.Lost,
             },
         };
+    }
+
+    private static LeaseStatus? Lease(FailoverFacts facts)
+    {
+        if (facts.Rules.Lease() is not { } terms)
+            return null;
+        var primary = facts.Record is { } record ? facts.Region(record.Primary) : null;
+        var held = primary is { AgentReachable: true } ? primary.Reading?.Lease : null;
+        return new LeaseStatus { Enforced = facts.LeaseEnforced, TtlSeconds = terms.Ttl.TotalSeconds, LeftSeconds = held?.Left.TotalSeconds, ByFailsafe = held?.ByFailsafe ?? false, Detail = held?.Detail };
     }
 
     private static CopyStatus Copy(FailoverRegion region) => new()

@@ -323,6 +323,10 @@ internal sealed class SimulatedAgent(FailoverHouse house, string code)
     /// <summary>A fenced primary becomes a standby of the next one by itself, as agents do.</summary>
     public bool Rejoins { get; set; }
 
+    /// <summary>Promises the old primary nothing more, and how long its last promise runs.</summary>
+    public bool Refused { get; private set; }
+    public TimeSpan PromiseLeft { get; set; }
+
     /// <summary>Settings of a move are in force.</summary>
     public bool Prepared { get; private set; }
     public int Seals { get; private set; }
@@ -366,10 +370,16 @@ internal sealed class SimulatedAgent(FailoverHouse house, string code)
                 return Fails.Contains(order.Kind)
                     ? new OrderResult { Id = order.Id, Done = false, Error = "it has replayed only a part" }
                     : Done(order, new ReachResult(new Lsn(1000), 1), WireJson.Default.ReachResult);
+            case DatabaseOrders.Refuse:
+                if (Fails.Contains(order.Kind))
+                    return new OrderResult { Id = order.Id, Done = false, Error = "the disk is full" };
+                Refused = true;
+                return Done(order, new RefuseResult(PromiseLeft, true), WireJson.Default.RefuseResult);
             case DatabaseOrders.Cut or DatabaseOrders.Uncut:
                 if (Fails.Contains(order.Kind))
                     return new OrderResult { Id = order.Id, Done = false, Error = "the disk is full" };
                 Cuts += order.Kind == DatabaseOrders.Cut ? 1 : -1;
+                Refused &= order.Kind == DatabaseOrders.Cut;
                 return Done(order, new CutResult(1, Held, Held, 1, true), WireJson.Default.CutResult);
             case DatabaseOrders.CatchUp:
                 if (CatchUpFails)
