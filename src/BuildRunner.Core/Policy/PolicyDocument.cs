@@ -165,6 +165,9 @@ public sealed record ServiceDefinition
 
     /// <summary>Instances per region.</summary>
     public int Instances { get; init; } = 1;
+
+    /// <summary>Requests a second that one instance takes; null: nobody has said.</summary>
+    public double? Capacity { get; init; }
     public string Version { get; init; } = "v1";
 
     /// <summary>Command for the `process` driver; empty: the instances are somebody else's and listed in Endpoints.</summary>

@@ -60,6 +60,7 @@ internal static class PolicySchema
         .Key("database", Forms.Name, s => s.Database!, (s, v) => s with { Database = v }, "Database it writes to; without it any region takes its writes.")
         .Key("regions", Forms.Names, s => s.Regions, (s, v) => s with { Regions = v }, "Regions that run it; empty: every region with a database.")
         .Key("instances", Forms.Count(0, 1000), s => s.Instances, (s, v) => s with { Instances = v }, "Instances in each region.")
+        .Key("capacity", Forms.Optional(Forms.Number(0.001m, 10_000_000)), s => s.Capacity, (s, v) => s with { Capacity = v }, "Requests a second that one instance takes; readiness judges by it whether the other regions could carry the traffic. Without it that is unknown.")
         .Key("version", Forms.Text, s => s.Version, (s, v) => s with { Version = v }, "Version that runs.")
         .Key("command", new ListForm<string>(Forms.Text, "command line, or list of arguments", splitsText: true), s => s.Command.Count == 0 ? null! : s.Command, (s, v) => s with { Command = v }, "What the agent starts; `{service}`, `{port}`, `{host}`, `{region}`, `{instance}`, `{version}` and `{address_file}` are filled in. Without it the instances are those of `endpoints`.")
         .Key("environment", new MapForm<string>(Forms.Text, "NAME: value", Forms.VariableNameWrong), s => s.Environment, (s, v) => s with { Environment = v }, "Environment of the command; secrets do not belong here.")

@@ -38,6 +38,7 @@ public static class AgentRoom
         services.AddSingleton<SwitchoverDesk>();
         services.AddSingleton<DatabaseLoop>();
         services.AddSingleton<ReadingLoop>();
+        services.AddSingleton<SettingsLoop>().AddHostedService(all => all.GetRequiredService<SettingsLoop>());
         services.AddSingleton<InstanceLoop>();
         services.AddSingleton<INodeWork, AgentWork>();
         services.AddSingleton<NodeClient>();

@@ -9,7 +9,7 @@ using BuildRunner.Server.Hosting;
 namespace BuildRunner.Server.Agent;
 
 /// <summary>What an agent does with what the server tells it, and what it reports.</summary>
-internal sealed class AgentWork(AgentOptions options, AgentStateFile state, AssignmentBook book, DatabaseKeeper keeper, ReadingLoop readings, InstanceLoop instances, DatabaseOrderDesk desk, SwitchoverDesk switchover) : INodeWork
+internal sealed class AgentWork(AgentOptions options, AgentStateFile state, AssignmentBook book, DatabaseKeeper keeper, ReadingLoop readings, SettingsLoop settings, InstanceLoop instances, DatabaseOrderDesk desk, SwitchoverDesk switchover) : INodeWork
 {
     public long DocumentVersion => book.Current?.Version ?? 0;
 
@@ -48,7 +48,7 @@ internal sealed class AgentWork(AgentOptions options, AgentStateFile state, Assi
         DatabasePort = options.DatabasePort,
         StartAsk = keeper.StartAsk,
         FencingToken = state.Current.SeenToken,
-        Database = readings.Last,
+        Database = settings.Join(readings.Last),
         Instances = instances.Readings,
     }, WireJson.Default.AgentReport);
 

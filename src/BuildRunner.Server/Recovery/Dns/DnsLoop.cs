@@ -59,9 +59,23 @@ internal sealed partial class DnsLoop : ReconcileLoop
                 set = wanted;
             if (now.All(reading => Answers(reading, set)))
                 continue;
-            await driver.SetAsync(set, fence, cancel);
+            await WriteAsync(driver, set, fence, cancel);
             var addresses = string.Join(", ", set.Addresses);
             LogSet(_logger, set.Name, set.Type, addresses);
+        }
+        WriteError = null; // a failed write does not come as far as here
+    }
+
+    /// <summary>Why the last write failed, for readiness; null: it did not, or all is answered as it should be.</summary>
+    public string? WriteError { get; private set; }
+
+    private async Task WriteAsync(IDnsDriver driver, DnsRecordSet set, Storage.Fence fence, CancellationToken cancel)
+    {
+        try { await driver.SetAsync(set, fence, cancel); }
+        catch (Exception error) when (!cancel.IsCancellationRequested)
+        {
+            WriteError = $"{set.Name} {set.Type}: {error.Message}";
+            throw;
         }
     }
 
