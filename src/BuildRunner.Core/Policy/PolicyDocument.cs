@@ -24,6 +24,9 @@ public sealed record PolicyDocument
     /// <summary>AUTOSCALING_ENABLED.</summary>
     public bool AutoscalingEnabled { get; init; } = true;
     public IReadOnlyList<ChannelDefinition> Channels { get; init; } = [];
+
+    /// <summary>What a runbook's `exec` may run on a region's host.</summary>
+    public IReadOnlyList<CommandDefinition> Commands { get; init; } = [];
     public DnsRules Dns { get; init; } = new();
     public IReadOnlyList<ObjectiveDefinition> Objectives { get; init; } = [];
     public CanaryRules Canary { get; init; } = new();

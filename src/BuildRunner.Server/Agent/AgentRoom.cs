@@ -36,6 +36,7 @@ public static class AgentRoom
         services.AddSingleton<AddressWriter>();
         services.AddSingleton<DatabaseOrderDesk>();
         services.AddSingleton<SwitchoverDesk>();
+        services.AddSingleton<ExecDesk>();
         services.AddSingleton<DatabaseLoop>();
         services.AddSingleton<ReadingLoop>();
         services.AddSingleton<SettingsLoop>().AddHostedService(all => all.GetRequiredService<SettingsLoop>());

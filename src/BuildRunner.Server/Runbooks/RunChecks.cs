@@ -8,8 +8,6 @@ namespace BuildRunner.Server.Runbooks;
 /// <summary>What can be told of a run before it begins, by asking everything that it will ask; changes nothing.</summary>
 internal sealed class RunChecks(RunbookCatalog catalog, ActionRegistry actions, RunRecords records, IPolicySource policy, TimeProvider time)
 {
-    private const int MeasuredMax = 10;
-
     /// <summary>Everything that stands against a run, and its plan; the steps are asked only when the runbook itself is sound.</summary>
     public async Task<CheckedRun> CheckAsync(RunbookEntry entry, IReadOnlyDictionary<string, string> inputs, string actor, string reason, bool dryRun, bool automatic, CancellationToken cancel)
     {
@@ -69,7 +67,7 @@ internal sealed class RunChecks(RunbookCatalog catalog, ActionRegistry actions, 
     {
         var steps = new List<PlanStep>();
         var problems = new List<string>();
-        var past = (await records.ListAsync(cancel)).Where(r => r.Runbook == runbook.Name && r.State == RunPhase.Succeeded).Take(MeasuredMax).ToList();
+        var past = (await records.ListAsync(cancel)).Where(r => r.Runbook == runbook.Name && r.State == RunPhase.Succeeded).Take(RunTimes.RunsMax).ToList();
         foreach (var step in runbook.Steps)
         {
             var skipped = Skipped(step, inputs);
@@ -83,14 +81,14 @@ internal sealed class RunChecks(RunbookCatalog catalog, ActionRegistry actions, 
                 problems.AddRange(check.Problems);
                 problems.AddRange(await BeforeAsync(step, inputs, actor, reason, cancel));
             }
-            var measured = past.Select(r => r.Steps.FirstOrDefault(s => s.Id == step.Id)?.DurationMs).OfType<double>().Order().ToList();
+            var measured = past.Select(r => r.Steps.FirstOrDefault(s => s.Id == step.Id)?.DurationMs).OfType<double>().ToList();
             steps.Add(new PlanStep
             {
                 Id = step.Id,
                 Title = step.Title,
                 Summary = step.Summary,
                 Action = step.Action,
-                ExpectedMs = skipped is not null ? 0 : measured.Count > 0 ? measured[measured.Count / 2] : check.Expected.TotalMilliseconds,
+                ExpectedMs = skipped is not null ? 0 : RunTimes.Median(measured) ?? check.Expected.TotalMilliseconds,
                 MeasuredRuns = measured.Count,
                 Note = check.Note,
                 AfterResume = step.AfterResume,
