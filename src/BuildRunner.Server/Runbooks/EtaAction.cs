@@ -11,13 +11,17 @@ internal sealed class EtaAction(RunbookLibrary library, RunRecords records) : IA
 {
     public string Name => "runbook.eta";
 
-    public async Task<ActionCheck> CheckAsync(ActionContext context, CancellationToken cancel) =>
-        Find(context) is { Wrong: { } wrong } ? new ActionCheck { Problems = [wrong] } : new ActionCheck { Note = (await LookAsync(Find(context).Runbook!, cancel)).Eta };
+    public async Task<ActionCheck> CheckAsync(ActionContext context, CancellationToken cancel)
+    {
+        var (runbook, wrong) = Find(context);
+        return runbook is null ? new ActionCheck { Problems = [wrong!] } : new ActionCheck { Note = (await LookAsync(runbook, cancel)).Eta };
+    }
 
     public async Task<ActionOutcome> ActAsync(ActionContext context, CancellationToken cancel)
     {
-        if (Find(context) is not { Runbook: { } runbook } found)
-            return new ActionOutcome.Refused(found.Wrong!);
+        var (runbook, wrong) = Find(context);
+        if (runbook is null)
+            return new ActionOutcome.Refused(wrong!);
         var (known, milliseconds, eta, runs) = await LookAsync(runbook, cancel);
         context.Progress($"'{runbook.Name}' takes {eta}");
         return ActionOutcome.Finished(
