@@ -40,7 +40,8 @@ internal sealed class DrainedAction(IPolicySource policy, INodeReports reports, 
     public string Name => "traffic.drained";
 
     public Task<ActionCheck> CheckAsync(ActionContext context, CancellationToken cancel) => Task.FromResult(
-        Wrong(context, out _) is { } wrong ? new ActionCheck { Problems = [wrong] } : new ActionCheck { Note = WhyNot(context) is { } why ? $"now: {why}" : "so already", Expected = TimeSpan.FromSeconds(10) });
+        context.IsFoundOut("region") ? new ActionCheck { Note = "its region is found out by an earlier step" }
+        : Wrong(context, out _) is { } wrong ? new ActionCheck { Problems = [wrong] } : new ActionCheck { Note = WhyNot(context) is { } why ? $"now: {why}" : "so already", Expected = TimeSpan.FromSeconds(10) });
 
     public async Task<ActionOutcome> ActAsync(ActionContext context, CancellationToken cancel)
     {

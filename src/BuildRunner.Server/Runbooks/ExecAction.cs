@@ -19,6 +19,8 @@ internal sealed class ExecAction(INodeLinks links, IPolicySource policy) : IActi
 
     public Task<ActionCheck> CheckAsync(ActionContext context, CancellationToken cancel)
     {
+        if (context.IsFoundOut("region"))
+            return Task.FromResult(new ActionCheck { Note = "its region is found out by an earlier step" });
         var (command, region, wrong) = Read(context);
         if (command is null)
             return Task.FromResult(new ActionCheck { Problems = [wrong!] });

@@ -71,7 +71,8 @@ public sealed partial class ReadinessFaultsTests : IAsyncDisposable
 
         // A healthy house is not red without cause; what is honestly missing is a warning.
         ReadinessReport? well = null;
-        await Eventually.TrueAsync(async () => (well = await EvaluateAsync()).Verdict == ReadinessVerdict.ReadyWithWarnings, "ready with warnings", Cancel);
+        try { await Eventually.TrueAsync(async () => (well = await EvaluateAsync()).Verdict == ReadinessVerdict.ReadyWithWarnings, "ready with warnings", Cancel); }
+        catch (Exception) { Assert.Fail($"Not ready with warnings: {Say(well)}"); }
         Assert.All(well!.Findings, f => Assert.Equal(ReadinessSeverity.Warning, f.Severity));
         Assert.Contains(well.Findings, f => f.Code == "backup.unknown");
         Assert.Contains(well.Findings, f => f.Code == "server.single");
@@ -148,13 +149,17 @@ public sealed partial class ReadinessFaultsTests : IAsyncDisposable
         }
         Assert.False(await NamedAsync(), $"{fault}: there before");
         await plant();
-        await Eventually.TrueAsync(NamedAsync, $"{fault}: {code}", Cancel, TimeSpan.FromSeconds(30));
+        try { await Eventually.TrueAsync(NamedAsync, $"{fault}: {code}", Cancel, TimeSpan.FromSeconds(30)); }
+        catch (Exception) { Assert.Fail($"{fault}: not named. {Say(last)}"); }
         Assert.Equal(severity == ReadinessSeverity.Red, last!.Verdict == ReadinessVerdict.NotReady);
         await mend();
         meanwhile = null;
-        await Eventually.TrueAsync(async () => !await NamedAsync() && last!.Verdict == ReadinessVerdict.ReadyWithWarnings, $"{fault}: mended", Cancel, TimeSpan.FromSeconds(30));
+        try { await Eventually.TrueAsync(async () => !await NamedAsync() && last!.Verdict == ReadinessVerdict.ReadyWithWarnings, $"{fault}: mended", Cancel, TimeSpan.FromSeconds(30)); }
+        catch (Exception) { Assert.Fail($"{fault}: mended, and still named. {Say(last)}"); }
         _planted.Add($"{code} ({fault})");
     }
+
+    private static string Say(ReadinessReport? report) => $"{report?.Sentence}\n{string.Join('\n', report?.Findings.Select(f => $"{f.Severity} {f.Code} {f.Runbook} {f.Region}: {f.Reason}") ?? [])}";
 
     private Task<ReadinessReport> EvaluateAsync() => Api.EvaluateReadinessAsync(Cancel);
 

@@ -49,7 +49,10 @@ internal sealed class ShippedWorld : IRegionHealth
         _records = new RegionRecords(_store);
         var time = TimeProvider.System;
         var events = new EventLog(_store, time, NullLogger<EventLog>.Instance);
-        var policy = new HousePolicy(new PolicyDocument());
+        var policy = new HousePolicy(new PolicyDocument
+        {
+            Regions = [.. Codes.Select(code => new RegionDefinition { Code = code, Name = code, Role = code == Primary ? RegionRole.Primary : RegionRole.Standby, Endpoint = "http://127.0.0.1:1", Location = default, DatabaseHost = "127.0.0.1" })],
+        });
         var epochs = new Epochs(_store, events);
         epochs.CreateAsync(EpochTransitions.First("main", Primary, Codes, DateTimeOffset.UnixEpoch), null, CancellationToken.None).GetAwaiter().GetResult();
         Lead lead = () => new Fence("server", 1);

@@ -39,6 +39,9 @@ internal sealed class SurvivalKit(IReadOnlyList<Runbook> runbooks, Func<Survival
         Fails,
         LosesItsAnswer,
         IsDoneTwice,
+
+        /// <summary>A person who is asked says no.</summary>
+        IsRejected,
     }
 
     public async Task<SurvivalReport> RunAsync(CancellationToken cancel)
@@ -73,7 +76,7 @@ internal sealed class SurvivalKit(IReadOnlyList<Runbook> runbooks, Func<Survival
         var steps = runbooks.SelectMany(r => r.Steps.Select(s => (Runbook: r.Name, Step: s))).Where(s => s.Step.Manual is null && s.Step.Runbook is null && s.Step.Action != StepKind.Approval).ToList();
         foreach (var (owner, step) in steps)
         {
-            foreach (var luck in Enum.GetValues<Luck>())
+            foreach (var luck in new[] { Luck.Fails, Luck.LosesItsAnswer, Luck.IsDoneTwice })
             {
                 var struck = new Strike(owner, step.Id, luck, Always: false);
                 var end = await CaseAsync(null, false, struck, cancel);
@@ -85,24 +88,34 @@ internal sealed class SurvivalKit(IReadOnlyList<Runbook> runbooks, Func<Survival
             }
         }
 
-        // Taken back, and crashed meanwhile: the last step that makes the run turn round fails for good.
-        if (runbooks[0].Steps.LastOrDefault(s => s.OnFailure == OnFailure.Rollback && steps.Contains((runbooks[0].Name, s))) is { } turn)
+        foreach (var (owner, step) in runbooks.SelectMany(r => r.Steps.Select(s => (Runbook: r.Name, Step: s))).Where(s => s.Step.Manual is not null || s.Step.Approval is not null))
         {
-            var back = await CaseAsync(null, false, new Strike(runbooks[0].Name, turn.Id, Luck.Fails, Always: true), cancel);
-            if (back.Phase is RunPhase.RolledBack && back.State == untouched)
-            {
-                foreach (var (line, before) in Enumerable.Range(1, back.Lines).SelectMany(line => new[] { (line, true), (line, false) }))
-                {
-                    var end = await CaseAsync(line, before, new Strike(runbooks[0].Name, turn.Id, Luck.Fails, Always: true), cancel);
-                    if (end.Phase != back.Phase || end.State != untouched)
-                        faults.Add($"crash {(before ? "before" : "after")} line {line} of {back.Lines} of a run that is taken back: {end}; undisturbed: {back}");
-                    Count("crashes while taken back");
-                }
-            }
-            else if (back.Phase is RunPhase.RolledBack)
-            {
+            var struck = new Strike(owner, step.Id, Luck.IsRejected, Always: false);
+            var end = await CaseAsync(null, false, struck, cancel);
+            if (!struck.Happened)
+                continue;
+            if (!step.GoesOn)
+                Judge($"'{step.Id}' {Luck.IsRejected}", end, straight, true, untouched);
+            Count("rejections");
+        }
+
+        // Taken back, and crashed meanwhile: the last step that can make the run turn round fails for good.
+        foreach (var turn in runbooks[0].Steps.Where(s => s.OnFailure == OnFailure.Rollback && steps.Contains((runbooks[0].Name, s))).Reverse())
+        {
+            var struck = new Strike(runbooks[0].Name, turn.Id, Luck.Fails, Always: true);
+            var back = await CaseAsync(null, false, struck, cancel);
+            if (!struck.Happened || back.Phase is not RunPhase.RolledBack)
+                continue; // skipped, or there is no way back from there
+            if (back.State != untouched)
                 faults.Add($"taken back from '{turn.Id}': {back}; at first: {untouched}");
+            foreach (var (line, before) in Enumerable.Range(1, back.Lines).SelectMany(line => new[] { (line, true), (line, false) }))
+            {
+                var end = await CaseAsync(line, before, struck, cancel);
+                if (end.Phase != back.Phase || end.State != untouched)
+                    faults.Add($"crash {(before ? "before" : "after")} line {line} of {back.Lines} of a run that is taken back: {end}; undisturbed: {back}");
+                Count("crashes while taken back");
             }
+            break;
         }
         return new(cases, faults);
     }
@@ -157,10 +170,11 @@ internal sealed class KitServer : IDisposable
     private readonly MortalStore _store;
     private readonly RunDesk _desk;
     private readonly RunnerLoop _runner;
+    private readonly SurvivalKit.Strike? _strike;
 
     public KitServer(MortalStore store, IReadOnlyList<Runbook> runbooks, SurvivalWorld world, SurvivalKit.Strike? strike)
     {
-        _store = store;
+        (_store, _strike) = (store, strike);
         var time = TimeProvider.System;
         var records = Records = new RunRecords(store);
         var actions = new ActionRegistry([.. world.Actions.Select(a => new KitAction(a, store, records, strike)), new ApprovalAction(), new ManualAction()]);
@@ -198,7 +212,7 @@ internal sealed class KitServer : IDisposable
             foreach (var run in runs)
             {
                 foreach (var wait in run.Waiting)
-                    await AnswerAsync(run.Id, wait, cancel);
+                    await AnswerAsync(run, wait, cancel);
             }
             await ((Task)Task.WhenAny(waiting.Task, _store.Died.Task)).WaitAsync(TimeSpan.FromMilliseconds(100), cancel).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             _store.ThrowIfDead();
@@ -214,8 +228,15 @@ internal sealed class KitServer : IDisposable
         _runner.Dispose();
     }
 
-    private async Task AnswerAsync(string run, Client.Runbooks.RunWait wait, CancellationToken cancel)
+    private async Task AnswerAsync(Client.Runbooks.RunRecord record, Client.Runbooks.RunWait wait, CancellationToken cancel)
     {
+        var run = record.Id;
+        if (_strike is { Luck: SurvivalKit.Luck.IsRejected } no && no.Runbook == record.Runbook && no.Step == wait.Step)
+        {
+            no.Happened = true;
+            await _runner.ReplyAsync(run, state => RunReply.Reject(state, wait.Step, "ada", "admin", "not now", DateTimeOffset.UtcNow), cancel);
+            return;
+        }
         if (wait.ByHand)
         {
             await _runner.ReplyAsync(run, state => RunReply.Confirm(state, wait.Step, "ada", "operator", "done and seen", DateTimeOffset.UtcNow), cancel);
