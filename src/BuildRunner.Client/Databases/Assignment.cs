@@ -40,6 +40,9 @@ public sealed record DatabaseAssignment
     public string? PrimaryHost { get; init; }
     public int PrimaryPort { get; init; }
 
+    /// <summary>How the primary's right to acknowledge ends by itself; null: it does not (`fencing: confirm`).</summary>
+    public LeaseAssignment? Lease { get; init; }
+
     /// <summary>
     /// Echo of the <see cref="AgentReport.StartAsk"/> for which the server confirmed that this epoch is open and this region its primary;
     /// a permit is written only when it equals the ask of this start.
@@ -54,6 +57,18 @@ public sealed record DatabaseAssignment
     public long? FormerEpoch { get; init; }
     public string? FormerPrimary { get; init; }
 }
+
+/// <param name="Ttl">Length of a lease as the arbiter and the candidates count it.</param>
+/// <param name="Hold">Length as its holder counts it.</param>
+/// <param name="Gate">Commits wait for the guard: nothing else holds them back past the deadline.</param>
+/// <param name="Candidates">Every other region that may be promoted: each must promise in failsafe.</param>
+public sealed record LeaseAssignment(TimeSpan Ttl, TimeSpan Hold, bool Gate, IReadOnlyList<PeerAddress> Candidates)
+{
+    public LeaseTerms Terms => new(Ttl, Hold);
+}
+
+/// <summary>An agent as its own region reaches it; port 0: it listens to no peer.</summary>
+public sealed record PeerAddress(string Region, string Host, int Port);
 
 [JsonConverter(typeof(SnakeCaseEnumConverter<DatabaseDuty>))]
 public enum DatabaseDuty
@@ -96,6 +111,9 @@ public sealed record AgentReport
     /// <summary>Address of the host, as its own region reaches it, and PostgreSQL's port.</summary>
     public required string Host { get; init; }
     public int DatabasePort { get; init; }
+
+    /// <summary>Where this agent answers the others' agents, at its host; 0: nowhere.</summary>
+    public int PeerPort { get; init; }
 
     /// <summary>Set, and made anew, whenever the agent wants to start a primary: the server answers it in <see cref="DatabaseAssignment.ConfirmedAsk"/>.</summary>
     public string? StartAsk { get; init; }

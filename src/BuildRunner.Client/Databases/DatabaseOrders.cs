@@ -8,6 +8,9 @@ public static class DatabaseOrders
     /// <summary><see cref="FenceOrder"/> → <see cref="FenceResult"/>: end PostgreSQL at once, remember the fence on disk, stay down.</summary>
     public const string Fence = "database.fence";
 
+    /// <summary><see cref="RefuseOrder"/> → <see cref="RefuseResult"/>: promise nothing more at this epoch or below; undone by <see cref="Uncut"/>.</summary>
+    public const string Refuse = "database.refuse";
+
     /// <summary><see cref="CutOrder"/> → <see cref="CutResult"/>: refuse the epoch and all before it, stop receiving, replay to the end.</summary>
     public const string Cut = "database.cut";
 
@@ -48,6 +51,11 @@ public sealed record FenceOrder(string Database, long Epoch, string Run, bool En
 /// <summary>The proof, and whether this order did it (false: it was so already).</summary>
 public sealed record FenceResult(FenceProof Proof, bool Effect, Lsn? End);
 
+public sealed record RefuseOrder(string Database, long Epoch, string Run);
+
+/// <summary>How long the last promise to a primary in failsafe still runs, and whether this order did it.</summary>
+public sealed record RefuseResult(TimeSpan PromiseLeft, bool Effect);
+
 public sealed record CutOrder(string Database, long Epoch, string Run);
 
 /// <summary>Where the other copy is, as its own region reaches it, and the position to reach.</summary>
@@ -55,7 +63,11 @@ public sealed record CatchUpOrder(string Database, long Epoch, string Run, strin
 
 public sealed record CutResult(int Timeline, Lsn Received, Lsn Replayed, long? MarkerEpoch, bool Effect);
 
-public sealed record PromoteOrder(string Database, long Epoch, string Run);
+/// <param name="Database">Name of the database.</param>
+/// <param name="Epoch">The epoch that begins here.</param>
+/// <param name="Run">The run that begins it.</param>
+/// <param name="Proof">What proved the former epoch silent; a promise given in failsafe is kept unless it is certain without a clock.</param>
+public sealed record PromoteOrder(string Database, long Epoch, string Run, FenceProofKind? Proof = null);
 
 /// <summary>The new timeline, where it forked, and whether this order did it (false: it was so already).</summary>
 public sealed record PromoteResult(int Timeline, Lsn Fork, bool Effect, double Milliseconds);

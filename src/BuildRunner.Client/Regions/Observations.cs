@@ -12,7 +12,7 @@ public sealed record ProbeTarget
     public required string Service { get; init; }
     public required ProbeKind Kind { get; init; }
 
-    /// <summary>`http`: a URL; `tcp`: host:port; as the target's own region reaches it.</summary>
+    /// <summary>`http`: a URL; `tcp` and `postgres`: host:port; as the target's own region reaches it.</summary>
     public required string Address { get; init; }
     public int ExpectedStatus { get; init; } = 200;
     public TimeSpan Interval { get; init; } = TimeSpan.FromSeconds(2);
@@ -29,7 +29,7 @@ public enum ProbeKind
     Http,
     Tcp,
 
-    /// <summary>PostgreSQL, asked by its own agent.</summary>
+    /// <summary>PostgreSQL: whether it answers a connection, without a role.</summary>
     Postgres,
 }
 

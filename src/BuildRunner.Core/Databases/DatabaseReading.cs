@@ -50,6 +50,12 @@ public sealed record DatabaseReading
     public bool? DataChecksums { get; init; }
     public bool? WalLogHints { get; init; }
 
+    /// <summary>`synchronous_standby_names` in force: whose confirmation a commit waits for.</summary>
+    public string? SyncNames { get; init; }
+
+    /// <summary>Primary under a lease: until when it may acknowledge, and by whose word; null: no lease is enforced here.</summary>
+    public LeaseReading? Lease { get; init; }
+
     /// <summary>Whether the guard is PostgreSQL's parent; without it the region cannot give the proof `stopped`.</summary>
     public bool Guarded { get; init; }
 
@@ -62,6 +68,13 @@ public sealed record DatabaseReading
     /// <summary>How often this host promoted and fenced since its data was made; counted where the effect happens.</summary>
     public EffectCounts Effects { get; init; } = new(0, 0);
 }
+
+/// <summary>A lease as its holder sees it.</summary>
+/// <param name="Left">Until the deadline; negative: it is past.</param>
+/// <param name="Enforced">The guard has the deadline, and nothing is acknowledged without it.</param>
+/// <param name="ByFailsafe">The arbiter is silent, and the candidates' promises carry it.</param>
+/// <param name="Detail">One clause for people.</param>
+public sealed record LeaseReading(TimeSpan Left, bool Enforced, bool ByFailsafe, string Detail);
 
 /// <summary>A standby as its primary sees it.</summary>
 public sealed record ReplicaReading(string Region, string State, Lsn? Sent, Lsn? Replayed, double? ReplayLagSeconds);

@@ -15,7 +15,7 @@ public sealed record GuardRequest
     /// <summary>Stop without a fence: let transactions be cut and buffers be written for at most this long before the immediate stop.</summary>
     public int FastMs { get; init; }
 
-    /// <summary>Deadline: milliseconds of CLOCK_BOOTTIME; only ever grows.</summary>
+    /// <summary>Deadline: milliseconds of CLOCK_BOOTTIME; only ever grows. <see cref="GateName.NoDeadline"/> lifts it.</summary>
     public long? DeadlineMs { get; init; }
 }
 
@@ -29,6 +29,9 @@ public sealed record GuardAnswer
     public string? Data { get; init; }
     public long? DeadlineMs { get; init; }
 
+    /// <summary>The gate is connected: PostgreSQL answers commits when the guard confirms them.</summary>
+    public bool Gate { get; init; }
+
     /// <summary>Processes that the immediate stop did not end and SIGKILL did.</summary>
     public int Killed { get; init; }
 
@@ -39,6 +42,16 @@ public sealed record GuardAnswer
 
     /// <summary>False: the fence stood before.</summary>
     public bool Effect { get; init; }
+}
+
+/// <summary>The guard as a synchronous standby.</summary>
+public static class GateName
+{
+    /// <summary>Its name in `synchronous_standby_names`.</summary>
+    public const string Value = "br_gate";
+
+    /// <summary>A deadline that never comes.</summary>
+    public const long NoDeadline = long.MaxValue;
 }
 
 /// <summary>`fence.json` beside a data directory: the highest epoch that ended here for good, fsynced before anyone is told.</summary>

@@ -78,11 +78,21 @@ internal static class DatabaseReadiness
             yield return Make(facts, "rights.missing", weight, region.Code, $"In {region.Code} {right}.", "Give the right back; orders of a failover need it.");
         foreach (var finding in Rewind(facts, record, region, settings))
             yield return finding;
-        if (primary)
-        {
-            foreach (var finding in Loose(facts, region, settings))
-                yield return finding;
-        }
+        if (!primary)
+            yield break;
+        foreach (var finding in Loose(facts, region, settings).Concat(Lease(facts, region, reading)))
+            yield return finding;
+    }
+
+    /// <summary>An automatic failover of a region that is lost with its agent rests on the lease: the primary's right must end by itself.</summary>
+    private static IEnumerable<ReadinessFinding> Lease(FailoverFacts facts, FailoverRegion region, DatabaseReading reading)
+    {
+        if (facts.Rules is not { AutoFailover: true, Fencing: FencingMode.Lease })
+            yield break;
+        if (reading.Lease is not { Enforced: true } lease)
+            yield return Make(facts, "lease.not_enforced", ReadinessSeverity.Red, region.Code, $"No lease is enforced on the primary in {region.Code}{(reading.Lease is { } held ? $" ({held.Detail})" : "")}: when the region is lost, nothing ends its right to acknowledge, and there is no automatic failover.", $"Look at the agent's log of {region.Code}; guard and gate enforce the lease there.");
+        else if (lease.ByFailsafe)
+            yield return Make(facts, "lease.failsafe", ReadinessSeverity.Warning, region.Code, $"The primary in {region.Code} is carried by the candidates' promises, for the server's word does not reach it ({lease.Detail}).", "See whether the server can write its store, and whether the agent reaches it.");
     }
 
     private static (string Code, string Reason, string Remedy)? Lag(FailoverFacts facts, FailoverRegion region)

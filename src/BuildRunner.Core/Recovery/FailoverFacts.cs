@@ -13,6 +13,9 @@ public sealed record FailoverWish
 
     /// <summary>Why a person vouches that the primary acknowledges nothing more; null: nobody does.</summary>
     public string? AssumeFenced { get; init; }
+
+    /// <summary>No person asked: less may be lost, and no word stands for a proof.</summary>
+    public bool Automatic { get; init; }
 }
 
 /// <summary>Everything that is known when a failover is planned. Ages are of the server's monotonic clock.</summary>
@@ -25,6 +28,9 @@ public sealed record FailoverFacts
 
     /// <summary>A driver that can cut the power is set up and can be reached from here.</summary>
     public bool PowerReady { get; init; }
+
+    /// <summary>The primary's right to acknowledge ends by itself: its lease is enforced on its host, and this server is the arbiter.</summary>
+    public bool LeaseEnforced { get; init; }
 
     public FailoverRegion? Region(string code) => Regions.FirstOrDefault(r => r.Code == code);
 }

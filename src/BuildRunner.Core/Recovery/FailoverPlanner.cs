@@ -1,4 +1,5 @@
 using BuildRunner.Core.Databases;
+using BuildRunner.Core.Policy;
 using BuildRunner.Core.Regions;
 
 namespace BuildRunner.Core.Recovery;
@@ -37,7 +38,7 @@ public static class FailoverPlanner
             problems.AddRange(TargetProblems(facts, record, target, resumes, wish.AcceptDataLoss, notes));
             (loss, lossBytes) = (facts.Region(target)?.KnownLag, facts.Region(target)?.KnownLagBytes);
             if (!resumes && facts.Region(target) is { HasDatabase: true } && target != record.Primary)
-                problems.AddRange(LossProblems(facts, loss, lossBytes, target, record.Primary, wish.AcceptDataLoss, notes));
+                problems.AddRange(LossProblems(LossMax(facts.Rules, wish.Automatic), loss, lossBytes, target, record.Primary, wish.AcceptDataLoss, notes));
         }
 
         var proof = resumes ? record.Former?.Proof?.Kind : Obtainable(facts, record, wish);
@@ -122,9 +123,11 @@ public static class FailoverPlanner
         var reading => $"The copy in {region.Code} is {reading.State.ToString().ToLowerInvariant()}{(reading.Detail is { Length: > 0 } detail ? $" ({detail})" : "")} and not a running standby. Wait for it, or choose another region.",
     };
 
-    private static IEnumerable<string> LossProblems(FailoverFacts facts, TimeSpan? loss, long? bytes, string target, string primary, bool accepted, List<string> notes)
+    /// <summary>Known loss up to which a failover goes ahead.</summary>
+    public static TimeSpan LossMax(RecoveryRules rules, bool automatic) => automatic ? rules.AutomaticLossMax() : rules.LossMax ?? rules.Rpo;
+
+    private static IEnumerable<string> LossProblems(TimeSpan lossMax, TimeSpan? loss, long? bytes, string target, string primary, bool accepted, List<string> notes)
     {
-        var lossMax = facts.Rules.LossMax ?? facts.Rules.Rpo;
         if (JudgeLoss(loss, lossMax, accepted, target) is { } problem)
             yield return problem;
         else if (loss is { } known)
@@ -139,6 +142,8 @@ public static class FailoverPlanner
             return FenceProofKind.Stopped;
         if (facts.PowerReady)
             return FenceProofKind.PoweredOff;
+        if (facts.LeaseEnforced)
+            return FenceProofKind.Expired;
         return wish.AssumeFenced is not null ? FenceProofKind.Stated : null;
     }
 
@@ -156,6 +161,7 @@ public static class FailoverPlanner
     {
         FenceProofKind.Stopped => $"{primary} will be stopped by its guard (proof: stopped).",
         FenceProofKind.PoweredOff => $"{primary} does not answer; the power driver will turn it off (proof: powered_off).",
+        FenceProofKind.Expired => $"{primary} does not answer; its lease runs out by itself and is waited for (proof: expired).",
         _ => $"{primary} is taken as silent on your word: {wish.AssumeFenced} (proof: stated; it may be wrong).",
     };
 

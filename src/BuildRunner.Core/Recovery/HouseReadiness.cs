@@ -5,8 +5,6 @@ namespace BuildRunner.Core.Recovery;
 /// <summary>What stands against recovery apart from the databases: who looks, where the server stands, names, room for the traffic, backups and drills.</summary>
 internal static class HouseReadiness
 {
-    public const int ObserversMin = 3;
-    public const int OutsideMin = 2;
     public const string Backups = "backups";
     public const string Drills = "drills";
 
@@ -19,10 +17,10 @@ internal static class HouseReadiness
             yield break;
         var reporting = reading.Observers.Where(o => o.Reports).ToList();
         var outside = reporting.Count(o => o.Region != primary);
-        if (reporting.Count >= ObserversMin && outside >= OutsideMin)
+        if (reporting.Count >= FailoverVerdict.ObserversMin && outside >= FailoverVerdict.OutsideMin)
             yield break;
         var silent = reading.Observers.Where(o => !o.Reports).Select(o => o.Name).ToList();
-        yield return Make("observers.few", Automatic(reading), string.Create(CultureInfo.InvariantCulture, $"{reporting.Count} observer{(reporting.Count == 1 ? " reports" : "s report")}, {outside} of them outside {primary}; an automatic failover is decided by at least {ObserversMin}, {OutsideMin} of them outside.")
+        yield return Make("observers.few", Automatic(reading), string.Create(CultureInfo.InvariantCulture, $"{reporting.Count} observer{(reporting.Count == 1 ? " reports" : "s report")}, {outside} of them outside {primary}; an automatic failover is decided by at least {FailoverVerdict.ObserversMin}, {FailoverVerdict.OutsideMin} of them outside.")
             + (silent.Count > 0 ? $" Silent: {string.Join(", ", silent)}." : ""), "Start the gateways that are silent, or run one more in another region.");
     }
 

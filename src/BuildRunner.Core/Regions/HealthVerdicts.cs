@@ -10,11 +10,20 @@ public static class HealthVerdicts
     public static IReadOnlyList<RegionVerdict> Decide(
         IReadOnlyList<RegionFacts> regions, IReadOnlyList<Observer> observers, PassiveRules rules, IReadOnlyList<RegionVerdict> before, DateTimeOffset now)
     {
-        var speaking = observers.Where(o => o.SilentFor is null && o.Sightings.Count > 0).ToList();
+        var speaking = Speaking(observers);
         var cut = speaking.Where(o => IsCut(o, speaking, rules)).ToList();
         var believed = speaking.Except(cut).ToList();
         return [.. regions.Select(region => Decide(region, observers, believed, cut, rules, before.FirstOrDefault(v => v.Code == region.Code), now))];
     }
+
+    /// <summary>Observers that report and are not cut off themselves.</summary>
+    public static IReadOnlyList<Observer> Believed(IReadOnlyList<Observer> observers)
+    {
+        var (speaking, rules) = (Speaking(observers), new PassiveRules());
+        return [.. speaking.Where(o => !IsCut(o, speaking, rules))];
+    }
+
+    private static List<Observer> Speaking(IReadOnlyList<Observer> observers) => [.. observers.Where(o => o.SilentFor is null && o.Sightings.Count > 0)];
 
     private static RegionVerdict Decide(
         RegionFacts region, IReadOnlyList<Observer> all, List<Observer> believed, List<Observer> cut, PassiveRules rules, RegionVerdict? before, DateTimeOffset now)
@@ -29,7 +38,7 @@ public static class HealthVerdicts
         }
         if (region.Database is { } database)
         {
-            var verdict = DatabaseVerdict.Decide(region.Code, database);
+            var verdict = Knocked(DatabaseVerdict.Decide(region.Code, database), Judge(region.Code, Database, believed, rules, evidence));
             services.Add(verdict);
             if (verdict.Reason.Length > 0)
                 evidence.Add($"agent/{region.Code}: db: {verdict.Reason}");
@@ -75,6 +84,17 @@ public static class HealthVerdicts
     /// <summary>What the region cannot do without: its gateway, and where writes go its database.</summary>
     private static IEnumerable<ServiceVerdict> Vital(RegionFacts region, List<ServiceVerdict> services) =>
         services.Where(s => s.Service == Gateway || (s.Service == Database && region.Role == RegionRole.Primary));
+
+    /// <summary>
+    /// A database is what its agent reads off it. When observers knock at its door as well and most find nobody, it is down whatever the agent
+    /// says, and also when the agent says nothing.
+    /// </summary>
+    private static ServiceVerdict Knocked(ServiceVerdict read, ServiceVerdict knock) => knock switch
+    {
+        { Health: HealthState.Unhealthy } when read.Health != HealthState.Unhealthy =>
+            knock with { Reason = read.Health == HealthState.Healthy ? knock.Reason : $"{knock.Reason}; {read.Reason}" },
+        _ => read with { CheckFailures = knock.CheckFailures, Up = knock.Up, Down = knock.Down, Unsure = knock.Unsure },
+    };
 
     private static ServiceVerdict Judge(string region, string service, List<Observer> believed, PassiveRules rules, List<string> evidence)
     {

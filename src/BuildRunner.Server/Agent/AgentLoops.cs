@@ -37,14 +37,15 @@ internal sealed class ReadingLoop : ReconcileLoop, IAsyncDisposable
     private readonly GuardClient _guard;
     private readonly DatabaseKeeper _keeper;
     private readonly AssignmentBook _book;
+    private readonly LeaseKeeper _lease;
     private readonly PostgresReader _reader;
     private DatabaseReading? _last;
     private PostgresSql? _sql;
 
-    public ReadingLoop(AgentOptions options, AgentStateFile state, PostgresHome home, PostgresDriver driver, GuardClient guard, DatabaseKeeper keeper, AssignmentBook book, TimeProvider time, ILogger<ReadingLoop> logger)
+    public ReadingLoop(AgentOptions options, AgentStateFile state, PostgresHome home, PostgresDriver driver, GuardClient guard, DatabaseKeeper keeper, AssignmentBook book, LeaseKeeper lease, TimeProvider time, ILogger<ReadingLoop> logger)
         : base(TimeSpan.FromMilliseconds(450), time, logger)
     {
-        (_options, _state, _home, _driver, _guard, _keeper, _book) = (options, state, home, driver, guard, keeper, book);
+        (_options, _state, _home, _driver, _guard, _keeper, _book, _lease) = (options, state, home, driver, guard, keeper, book, lease);
         _reader = new(time);
         keeper.Changed += Wake;
     }
@@ -92,6 +93,7 @@ internal sealed class ReadingLoop : ReconcileLoop, IAsyncDisposable
             FencedEpoch = fence?.Epoch,
             Following = reading.State == DatabaseState.Standby ? state.Following?.Split(' ')[0] : null,
             Guarded = guard is { Running: true },
+            Lease = _lease.Reading,
             Salvage = state.Salvage,
             Effects = new(state.Promotions, fence?.Fences ?? 0),
         });

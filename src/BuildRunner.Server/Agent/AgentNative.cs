@@ -21,6 +21,17 @@ internal static partial class AgentNative
     [LibraryImport("libc", EntryPoint = "statfs", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static unsafe partial int StatFs(string path, byte* buffer);
 
+    [LibraryImport("libc", EntryPoint = "clock_gettime")]
+    private static unsafe partial int GetTime(int clock, long* time);
+
+    /// <summary>CLOCK_BOOTTIME, as the guard counts it: goes on while the machine is suspended, as a lease does.</summary>
+    public static unsafe long BootMilliseconds()
+    {
+        var time = stackalloc long[2];
+        _ = GetTime(7, time);
+        return (time[0] * 1000) + (time[1] / 1_000_000);
+    }
+
     public static void Chown(string path, uint user, uint group)
     {
         if (ChangeOwner(path, user, group) != 0)

@@ -16,6 +16,9 @@ public sealed record AgentOptions
     /// <summary>PostgreSQL's port; 0: this host has no database.</summary>
     public int DatabasePort { get; init; }
 
+    /// <summary>Port on which this agent answers the others' agents (failsafe); 0: none.</summary>
+    public int PeerPort { get; init; }
+
     /// <summary>Folder with the files `replication` and `app`: passwords of the database's roles, mode 0600.</summary>
     public string? SecretsFolder { get; init; }
 

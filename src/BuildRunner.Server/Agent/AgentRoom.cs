@@ -37,12 +37,17 @@ public static class AgentRoom
         services.AddSingleton<DatabaseOrderDesk>();
         services.AddSingleton<SwitchoverDesk>();
         services.AddSingleton<ExecDesk>();
+        services.AddSingleton<PromiseKeeper>();
+        services.AddSingleton<PeerCalls>();
+        services.AddSingleton<LeaseKeeper>();
         services.AddSingleton<DatabaseLoop>();
         services.AddSingleton<ReadingLoop>();
         services.AddSingleton<SettingsLoop>().AddHostedService(all => all.GetRequiredService<SettingsLoop>());
         services.AddSingleton<InstanceLoop>();
         services.AddSingleton<INodeWork, AgentWork>();
         services.AddSingleton<NodeClient>();
+        services.AddHostedService(all => all.GetRequiredService<LeaseKeeper>());
+        services.AddHostedService<PeerDoor>();
         services.AddHostedService(all => all.GetRequiredService<InstanceLoop>());
         services.AddHostedService(all => all.GetRequiredService<ReadingLoop>());
         services.AddHostedService(all => all.GetRequiredService<DatabaseLoop>());

@@ -29,6 +29,9 @@ internal sealed record AgentState
     /// <summary>Nothing is received from a primary of this epoch or an older one.</summary>
     public long? CutEpoch { get; init; }
 
+    /// <summary>A primary of this epoch or an older one gets no promise in failsafe any more.</summary>
+    public long? RefusedEpoch { get; init; }
+
     /// <summary>The primary that the standby is set to follow.</summary>
     public string? Following { get; init; }
 

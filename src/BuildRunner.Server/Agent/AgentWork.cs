@@ -9,7 +9,7 @@ using BuildRunner.Server.Hosting;
 namespace BuildRunner.Server.Agent;
 
 /// <summary>What an agent does with what the server tells it, and what it reports.</summary>
-internal sealed class AgentWork(AgentOptions options, AgentStateFile state, AssignmentBook book, DatabaseKeeper keeper, ReadingLoop readings, SettingsLoop settings, InstanceLoop instances, DatabaseOrderDesk desk, SwitchoverDesk switchover, ExecDesk exec) : INodeWork
+internal sealed class AgentWork(AgentOptions options, AgentStateFile state, AssignmentBook book, DatabaseKeeper keeper, ReadingLoop readings, SettingsLoop settings, InstanceLoop instances, DatabaseOrderDesk desk, SwitchoverDesk switchover, PromiseKeeper promises, ExecDesk exec) : INodeWork
 {
     public long DocumentVersion => book.Current?.Version ?? 0;
 
@@ -28,6 +28,7 @@ internal sealed class AgentWork(AgentOptions options, AgentStateFile state, Assi
         return order.Kind switch
         {
             DatabaseOrders.Fence => await DoAsync(order, WireJson.Default.FenceOrder, WireJson.Default.FenceResult, desk.FenceAsync, cancel),
+            DatabaseOrders.Refuse => await DoAsync(order, WireJson.Default.RefuseOrder, WireJson.Default.RefuseResult, (refuse, _) => Task.FromResult(promises.Refuse(refuse.Epoch)), cancel),
             DatabaseOrders.Cut => await DoAsync(order, WireJson.Default.CutOrder, WireJson.Default.CutResult, desk.CutAsync, cancel),
             DatabaseOrders.Uncut => await DoAsync(order, WireJson.Default.CutOrder, WireJson.Default.CutResult, desk.UncutAsync, cancel),
             DatabaseOrders.CatchUp => await DoAsync(order, WireJson.Default.CatchUpOrder, WireJson.Default.CutResult, desk.CatchUpAsync, cancel),
@@ -48,6 +49,7 @@ internal sealed class AgentWork(AgentOptions options, AgentStateFile state, Assi
         At = DateTimeOffset.UtcNow,
         Host = options.Host,
         DatabasePort = options.DatabasePort,
+        PeerPort = options.PeerPort,
         StartAsk = keeper.StartAsk,
         FencingToken = state.Current.SeenToken,
         Database = settings.Join(readings.Last),

@@ -146,6 +146,10 @@ internal sealed partial class DatabaseKeeper(
         }
     }
 
+    /// <summary>The epoch is another's: ends PostgreSQL here for good at that epoch, whatever is being done.</summary>
+    public Task FenceAsync(long epoch, string why, CancellationToken cancel) =>
+        ExclusiveAsync(DatabaseState.Fenced, token => guard.FenceAsync(epoch, why, token), cancel, urgent: true);
+
     private static void Cancel(CancellationTokenSource? work)
     {
         try { work?.Cancel(); }

@@ -14,7 +14,7 @@ namespace BuildRunner.Server.Agent;
 /// </summary>
 internal sealed partial class DatabaseOrderDesk(
     AgentOptions options, AgentStateFile state, PostgresHome home, PostgresDriver driver, GuardClient guard, DatabaseKeeper keeper, AssignmentBook book,
-    AddressWriter address, SalvageKeeper salvage, ILogger<DatabaseOrderDesk> logger)
+    AddressWriter address, SalvageKeeper salvage, PromiseKeeper promises, ILogger<DatabaseOrderDesk> logger)
 {
     private static readonly TimeSpan PromoteMax = TimeSpan.FromSeconds(30);
 
@@ -95,7 +95,7 @@ internal sealed partial class DatabaseOrderDesk(
     {
         var effect = state.Current.CutEpoch is not null;
         // The next pass sets whom to follow, from the assignment. That is all: a PostgreSQL that is down now follows when it is up.
-        state.Change(s => s with { CutEpoch = null, Following = null });
+        state.Change(s => s with { CutEpoch = null, RefusedEpoch = null, Following = null });
         try
         {
             var sql = driver.Local(Assignment.DatabaseName);
@@ -143,6 +143,9 @@ internal sealed partial class DatabaseOrderDesk(
     {
         var started = Stopwatch.GetTimestamp();
         Require(order.Epoch, "promote");
+        // A promise binds to a primary that may still answer; one that is dead for certain needs none.
+        if (order.Proof is not (FenceProofKind.Stopped or FenceProofKind.PoweredOff or FenceProofKind.Cut) && state.Current.Promoting != order.Epoch && promises.Left is { Ticks: > 0 } left)
+            throw new InvalidOperationException($"{options.Region} promised a primary in failsafe not to be promoted for {left.TotalSeconds:0.0} s more.");
         if (await guard.StatusAsync(token) is not { Running: true })
         {
             var current = state.Current;

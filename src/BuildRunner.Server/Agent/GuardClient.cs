@@ -14,6 +14,9 @@ internal sealed class GuardClient(AgentOptions options, PostgresHome home)
     /// <summary>What the guard says; null when there is none.</summary>
     public Task<GuardAnswer?> StatusAsync(CancellationToken cancel) => AskAsync(new GuardRequest { Do = "status" }, AnswerMax, cancel);
 
+    /// <summary>Moves the deadline, which only grows; null: there is no guard.</summary>
+    public Task<GuardAnswer?> ExtendAsync(long deadlineMs, CancellationToken cancel) => AskAsync(new GuardRequest { Do = "deadline", DeadlineMs = deadlineMs }, AnswerMax, cancel);
+
     /// <summary>An ordinary stop that leaves no fence.</summary>
     public async Task StopAsync(TimeSpan fast, CancellationToken cancel)
     {

@@ -1,4 +1,5 @@
 using System.Text;
+using BuildRunner.Core.Databases;
 
 namespace BuildRunner.Server.Agent;
 
@@ -42,6 +43,7 @@ internal static class PostgresConfig
         log_checkpoints = off
         include_if_exists 'postgresql.user.conf'
         include_if_exists 'replication.conf'
+        include_if_exists 'sync.conf'
         include_if_exists 'moving.conf'
         """ + "\n";
 
@@ -51,6 +53,12 @@ internal static class PostgresConfig
     /// <summary>Settings of a planned move; they never outlast a start.</summary>
     public const string Sealed = $"synchronous_standby_names = '{SealName}'\n";
     public const string EagerReplay = "max_standby_streaming_delay = 0\n";
+
+    /// <summary>Whose confirmation a commit waits for; empty: nobody's.</summary>
+    public static string Sync(string names) => $"synchronous_standby_names = '{names}'\n";
+
+    /// <summary>Commits wait for the guard, which confirms nothing from its deadline on.</summary>
+    public const string Gate = $"FIRST 1 ({GateName.Value})";
 
     /// <summary>The primary to follow; empty: none, and nothing is received.</summary>
     public static string Replication(string? connection, string slot) =>
@@ -65,6 +73,7 @@ internal static class PostgresConfig
     /// <summary>The superuser comes over the Unix socket only, and only as the agent or PostgreSQL's own user.</summary>
     public const string HostBased = """
         local all postgres peer map=br
+        local replication postgres peer map=br
         local all all scram-sha-256
         host all postgres all reject
         host replication br_replication all scram-sha-256

@@ -13,8 +13,8 @@ internal sealed class PostgresDriver(AgentOptions options, PostgresHome home, Po
 
     public string Slot { get; } = PostgresConfig.Slot(options.Region);
 
-    public PostgresSql Local(string database, int timeoutSeconds = 5, string application = "buildrunner-agent") =>
-        PostgresSql.Local(home.PermitFolder(), options.DatabasePort, database, timeoutSeconds, application);
+    public PostgresSql Local(string database, int timeoutSeconds = 5, string application = "buildrunner-agent", bool unconfirmed = false) =>
+        PostgresSql.Local(home.PermitFolder(), options.DatabasePort, database, timeoutSeconds, application, unconfirmed);
 
     public PostgresSql Primary(DatabaseAssignment assignment, string database)
     {
@@ -38,7 +38,7 @@ internal sealed class PostgresDriver(AgentOptions options, PostgresHome home, Po
         var user = PostgresSql.Name(assignment.User);
         var database = PostgresSql.Name(assignment.DatabaseName);
         // No password into the log or into pg_stat_statements, which keep statements as they were sent.
-        await Local("postgres", 30).ExecuteAsync($"""
+        await Local("postgres", 30, unconfirmed: true).ExecuteAsync($"""
             set log_min_error_statement = panic;
             set pg_stat_statements.track_utility = off;
             create role br_replication login replication password {PostgresSql.Quote(Secret("replication"))};
@@ -46,8 +46,8 @@ internal sealed class PostgresDriver(AgentOptions options, PostgresHome home, Po
             grant execute on function pg_ls_dir(text, boolean, boolean), pg_stat_file(text, boolean), pg_read_binary_file(text), pg_read_binary_file(text, bigint, bigint, boolean) to br_replication;
             create role {user} login password {PostgresSql.Quote(Secret("app"))};
             """, cancel);
-        await Local("postgres", 30).ExecuteAsync($"create database {database} owner {user}", cancel);
-        await Local(assignment.DatabaseName, 30).ExecuteAsync($"""
+        await Local("postgres", 30, unconfirmed: true).ExecuteAsync($"create database {database} owner {user}", cancel);
+        await Local(assignment.DatabaseName, 30, unconfirmed: true).ExecuteAsync($"""
             create extension pg_stat_statements;
             create schema buildrunner;
             create table buildrunner.epoch (epoch bigint primary key, run text, at timestamptz not null default now(), region text not null);
@@ -94,6 +94,19 @@ internal sealed class PostgresDriver(AgentOptions options, PostgresHome home, Po
         WritePasswordFile();
         var to = network.Map(host, port);
         account.Write(Path.Combine(home.Data, "replication.conf"), PostgresConfig.Copy(PostgresConfig.Connection(to.Host, to.Port, options.Region, home.PasswordFile)));
+    }
+
+    /// <summary>Whose confirmation a commit waits for, in force from the next start or reload; null: nobody's.</summary>
+    /// <returns>Whether that was another before.</returns>
+    public bool Sync(string? names)
+    {
+        var path = Path.Combine(home.Data, "sync.conf");
+        var text = names is null ? "" : PostgresConfig.Sync(names);
+        var before = File.Exists(path) ? File.ReadAllText(path) : "";
+        if (before == text)
+            return false;
+        account.Write(path, text);
+        return true;
     }
 
     /// <summary>Settings of a planned move, in force from the next reload until the next start; null: none.</summary>

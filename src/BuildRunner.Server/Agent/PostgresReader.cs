@@ -25,7 +25,7 @@ internal sealed class PostgresReader(TimeProvider time) : IAsyncDisposable
                w.pid, w.last_msg_send_time is distinct from w.last_msg_receipt_time, current_setting('synchronous_standby_names')
         from (select pg_is_in_recovery() as recovering) r left join pg_stat_wal_receiver w on true
         """;
-    private const string ReplicasSql = "select application_name, state, sent_lsn::text, replay_lsn::text, extract(epoch from replay_lag)::float8 from pg_stat_replication where application_name not like 'pg_%'";
+    private const string ReplicasSql = "select application_name, state, sent_lsn::text, replay_lsn::text, extract(epoch from replay_lag)::float8 from pg_stat_replication where application_name not like 'pg_%' and application_name <> '" + GateName.Value + "'";
     private const string MarkerSql = "select epoch, run from buildrunner.epoch order by epoch desc limit 1";
 
     private readonly ReplicaLag _lag = new(time);
@@ -116,6 +116,7 @@ internal sealed class PostgresReader(TimeProvider time) : IAsyncDisposable
             LagSeconds = recovering ? _lag.Seconds(fed, replayed, received, told, row.IsDBNull(9) ? null : row.GetDouble(9)) : null,
             DataChecksums = row.GetBoolean(11),
             WalLogHints = row.GetBoolean(12),
+            SyncNames = row.GetString(17),
         };
     }
 

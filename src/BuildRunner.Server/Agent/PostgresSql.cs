@@ -8,7 +8,7 @@ internal sealed class PostgresSql(string connection)
     /// <summary>Plain types only: the others cost time at every start, and reading a server's own would cost a query a connection.</summary>
     private readonly NpgsqlDataSource _source = new NpgsqlSlimDataSourceBuilder(connection).ConfigureTypeLoading(types => types.EnableTypeLoading(false)).Build();
 
-    public static PostgresSql Local(string permitFolder, int port, string database, int timeoutSeconds = 5, string application = "buildrunner-agent") => new(new NpgsqlConnectionStringBuilder
+    public static PostgresSql Local(string permitFolder, int port, string database, int timeoutSeconds = 5, string application = "buildrunner-agent", bool unconfirmed = false) => new(new NpgsqlConnectionStringBuilder
     {
         Host = permitFolder,
         Port = port,
@@ -19,6 +19,8 @@ internal sealed class PostgresSql(string connection)
         CommandTimeout = timeoutSeconds,
         CancellationTimeout = -1,
         ApplicationName = application,
+        // Nobody but this disk confirms: for what is written before there is anyone who could.
+        Options = unconfirmed ? "-c synchronous_commit=local" : null,
     }.ConnectionString);
 
     public static PostgresSql Primary(string host, int port, string password, string database) => new(new NpgsqlConnectionStringBuilder

@@ -23,6 +23,8 @@ internal sealed partial class AssignmentLoop : ReconcileLoop
     private readonly INodeLinks _links;
     private readonly INodeReports _reports;
     private readonly LeaderLease _lease;
+    private readonly Leases _leases;
+    private readonly Dictionary<string, PeerAddress> _peers = new(StringComparer.Ordinal);
     private readonly TimeProvider _time;
     private readonly ILogger<AssignmentLoop> _logger;
     private readonly Dictionary<string, string> _published = [];
@@ -32,10 +34,10 @@ internal sealed partial class AssignmentLoop : ReconcileLoop
     private long _count;
     private bool _behind;
 
-    public AssignmentLoop(IStore store, Epochs epochs, IPolicySource policy, INodeLinks links, INodeReports reports, LeaderLease lease, TimeProvider time, ILogger<AssignmentLoop> logger)
+    public AssignmentLoop(IStore store, Epochs epochs, IPolicySource policy, INodeLinks links, INodeReports reports, LeaderLease lease, Leases leases, TimeProvider time, ILogger<AssignmentLoop> logger)
         : base(TimeSpan.FromMilliseconds(500), time, logger)
     {
-        (_store, _epochs, _policy, _links, _reports, _lease, _time, _logger) = (store, epochs, policy, links, reports, lease, time, logger);
+        (_store, _epochs, _policy, _links, _reports, _lease, _leases, _time, _logger) = (store, epochs, policy, links, reports, lease, leases, time, logger);
         _watches = [store.Watch("databases/", _ => Wake()), policy.OnChange(Wake), reports.OnReport(Reported)];
     }
 
@@ -59,10 +61,18 @@ internal sealed partial class AssignmentLoop : ReconcileLoop
         if (behind && !_behind)
             LogBehind(_logger, told, database.Name, record!.Epoch);
         _behind = behind;
+        // What an agent enforces is taken back here before it is told to lift it.
+        if (record is not null && policy.Recovery.Lease() is null)
+            await _leases.LiftAsync(database.Name, fence, cancel);
+        foreach (var region in policy.Regions)
+        {
+            if (_reports.Agent(region.Code) is { PeerPort: > 0 } report)
+                _peers[region.Code] = new PeerAddress(region.Code, report.Host, report.PeerPort);
+        }
         var initialised = record is not null && await IsInitialisedAsync(policy, database, fence, cancel);
         foreach (var region in policy.Regions)
         {
-            var assignment = AssignmentPlanner.Plan(policy, region.Code, database, record, initialised, asks[region.Code], fence.Token, behind);
+            var assignment = AssignmentPlanner.Plan(policy, region.Code, database, record, initialised, asks[region.Code], fence.Token, behind, _peers);
             var text = JsonSerializer.Serialize(assignment, WireJson.Default.Assignment);
             if (_published.TryGetValue(region.Code, out var before) && before == text)
                 continue;

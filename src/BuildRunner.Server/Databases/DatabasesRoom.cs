@@ -1,3 +1,4 @@
+using BuildRunner.Client;
 using BuildRunner.Client.Databases;
 using BuildRunner.Core.Databases;
 using BuildRunner.Core.Policy;
@@ -16,13 +17,21 @@ public static class DatabasesRoom
     public static IServiceCollection AddDatabases(this IServiceCollection services)
     {
         services.AddSingleton<Epochs>();
+        services.AddSingleton<Leases>();
+        services.AddHostedService<ArbiterLoop>();
         services.AddSingleton<AssignmentLoop>().AddHostedService(all => all.GetRequiredService<AssignmentLoop>());
         return services;
     }
 
-    public static void MapDatabases(this IEndpointRouteBuilder endpoints) =>
+    public static void MapDatabases(this IEndpointRouteBuilder endpoints)
+    {
+        endpoints.MapPost("/v1/agents/{region}/lease", async (string region, LeaseAsk ask, Leases leases, CancellationToken cancel) =>
+            ask.Region != region ? Problems.Invalid("lease.region", $"{region} asks for the lease of {ask.Region}.", "An agent renews its own.")
+            : await leases.RenewAsync(ask, cancel) is { } answer ? Results.Json(answer, WireJson.Default.LeaseAnswer)
+            : Problems.Unavailable("lease.no-arbiter", "This server is no arbiter now: it does not lead.", "Ask again; the primary goes on while every candidate promises.")).RequireAuthorization("agent");
         endpoints.MapGet("/v1/databases", async (Epochs epochs, IPolicySource policy, INodeReports reports, CancellationToken cancel) =>
             Results.Json(await ViewAsync(epochs, policy.Current, reports, cancel), DatabasesJson.Default.DatabasesView)).RequireAuthorization("viewer");
+    }
 
     private static async Task<DatabasesView> ViewAsync(Epochs epochs, PolicyDocument policy, INodeReports reports, CancellationToken cancel)
     {

@@ -61,13 +61,14 @@ public static class GuardProcess
         using var postmaster = Process.Start(Command(options)) ?? throw new InvalidOperationException("setpriv did not start.");
         var stop = new GuardStop(options);
         var deadline = new GuardDeadline(() => stop.Stop(postmaster, new GuardRequest { Do = "stop" }));
+        var gate = new GuardGate(options, () => deadline.Milliseconds);
 
         using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, signal => End(signal, stop, postmaster));
         using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, signal => signal.Cancel = true);
         using var hangUp = PosixSignalRegistration.Create(PosixSignal.SIGHUP, signal => signal.Cancel = true);
         if (lifeline is not null)
             Background("lifeline", () => Hold(lifeline, stop, postmaster));
-        Background("socket", () => Listen(options, stop, postmaster, deadline));
+        Background("socket", () => Listen(options, stop, postmaster, deadline, gate));
         using var tick = new Timer(_ => Trim(options.Log), null, TimeSpan.FromSeconds(30), TimeSpan.FromSeconds(30));
 
         postmaster.WaitForExit();
@@ -161,7 +162,7 @@ public static class GuardProcess
         stop.Stop(postmaster, Orderly);
     }
 
-    private static void Listen(GuardOptions options, GuardStop stop, Process postmaster, GuardDeadline deadline)
+    private static void Listen(GuardOptions options, GuardStop stop, Process postmaster, GuardDeadline deadline, GuardGate gate)
     {
         File.Delete(options.Socket);
         using var listener = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
@@ -176,18 +177,26 @@ public static class GuardProcess
             Background("connection", () =>
             {
                 // A thread each: an agent that is frozen with its line open keeps nobody else from stopping PostgreSQL.
-                try { Serve(connection, stop, postmaster, deadline); }
+                try { Serve(connection, stop, postmaster, deadline, gate); }
                 catch (IOException) { } // the agent went away
                 finally { places.Release(); }
             });
         }
     }
 
-    private static void Serve(Socket connection, GuardStop stop, Process postmaster, GuardDeadline deadline)
+    private static void Serve(Socket connection, GuardStop stop, Process postmaster, GuardDeadline deadline, GuardGate gate)
     {
         using var stream = new NetworkStream(connection, ownsSocket: true);
         using var reader = new StreamReader(stream);
         using var writer = new StreamWriter(stream) { AutoFlush = true };
+
+        GuardAnswer Extend(long at)
+        {
+            var extended = deadline.Extend(at);
+            gate.Begin();
+            return stop.Answer(postmaster) with { DeadlineMs = extended, Gate = gate.Connected };
+        }
+
         while (reader.ReadLine() is { } line)
         {
             GuardAnswer answer;
@@ -197,9 +206,9 @@ public static class GuardProcess
                 var request = JsonSerializer.Deserialize(line, GuardJson.Default.GuardRequest);
                 answer = request switch
                 {
-                    { Do: "status" } => stop.Answer(postmaster) with { DeadlineMs = deadline.Milliseconds },
+                    { Do: "status" } => stop.Answer(postmaster) with { DeadlineMs = deadline.Milliseconds, Gate = gate.Connected },
                     { Do: "stop" } => stop.Stop(postmaster, request),
-                    { Do: "deadline", DeadlineMs: { } at } => stop.Answer(postmaster) with { DeadlineMs = deadline.Extend(at) },
+                    { Do: "deadline", DeadlineMs: { } at } => Extend(at),
                     _ => stop.Answer(postmaster) with { Ok = false, Error = "status, stop or deadline is expected" },
                 };
             }

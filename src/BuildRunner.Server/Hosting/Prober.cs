@@ -12,6 +12,9 @@ namespace BuildRunner.Server.Hosting;
 public sealed class Prober : IAsyncDisposable
 {
     private const int TargetsMax = 1000;
+
+    /// <summary>PostgreSQL's SSLRequest: eight bytes long, number 80877103.</summary>
+    private static readonly byte[] SslRequest = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
     private readonly INetwork _network;
     private readonly TimeProvider _time;
     private readonly HttpMessageInvoker _http;
@@ -43,7 +46,7 @@ public sealed class Prober : IAsyncDisposable
         {
             if (_stop.IsCancellationRequested)
                 return;
-            var wanted = targets.Where(t => t.Kind != ProbeKind.Postgres).Take(TargetsMax).ToHashSet();
+            var wanted = targets.Take(TargetsMax).ToHashSet();
             if (wanted.Count == _states.Count && wanted.All(_states.ContainsKey))
                 return;
             foreach (var gone in _states.Keys.Where(t => !wanted.Contains(t)).ToList())
@@ -136,9 +139,12 @@ public sealed class Prober : IAsyncDisposable
         var latency = TimeSpan.Zero;
         try
         {
-            (error, latency) = state.Target.Kind == ProbeKind.Tcp
-                ? ("", await KnockAsync(state.Target, limit.Token))
-                : await AskAsync(state.Target, limit.Token);
+            (error, latency) = state.Target.Kind switch
+            {
+                ProbeKind.Tcp => ("", await KnockAsync(state.Target, limit.Token)),
+                ProbeKind.Postgres => await GreetAsync(state.Target, limit.Token),
+                _ => await AskAsync(state.Target, limit.Token),
+            };
         }
         catch (Exception problem) // whatever went wrong is what was seen of the target
         {
@@ -155,6 +161,23 @@ public sealed class Prober : IAsyncDisposable
         var address = new Uri($"tcp://{target.Address}");
         using var socket = await DialAsync(address.Host, address.Port, cancel);
         return _time.GetElapsedTime(started);
+    }
+
+    /// <summary>
+    /// Asks whether PostgreSQL would encrypt, and goes: the postmaster must begin a process to answer, so one that is frozen, and whose port the
+    /// kernel still opens, is seen. Needs no role and leaves nothing in its log.
+    /// </summary>
+    private async Task<(string Error, TimeSpan Latency)> GreetAsync(ProbeTarget target, CancellationToken cancel)
+    {
+        var started = _time.GetTimestamp();
+        var address = new Uri($"tcp://{target.Address}");
+        using var socket = await DialAsync(address.Host, address.Port, cancel);
+        await socket.SendAsync(SslRequest, cancel);
+        var answer = new byte[1];
+        var read = await socket.ReceiveAsync(answer, cancel);
+        return read == 1 && answer[0] is (byte)'N' or (byte)'S'
+            ? ("", _time.GetElapsedTime(started))
+            : (read == 0 ? "closed without an answer" : "no PostgreSQL answered", TimeSpan.Zero);
     }
 
     private async Task<(string Error, TimeSpan Latency)> AskAsync(ProbeTarget target, CancellationToken cancel)

@@ -22,7 +22,9 @@ public static class RecoveryRoom
         services.AddSingleton<LagWatch>();
         services.AddSingleton<NodeReach>();
         services.AddSingleton<IPowerDriver, PolicyPowerDriver>();
+        services.AddSingleton<LeaseFence>();
         services.AddSingleton<FailoverReader>();
+        services.AddHostedService<AutoFailoverLoop>();
         services.AddSingleton<FailoverReports>();
         services.AddRunbook<FailoverSource>();
         services.AddRunbook<PlannedMove>();

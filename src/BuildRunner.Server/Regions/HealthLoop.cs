@@ -46,10 +46,10 @@ internal sealed partial class HealthLoop : ReconcileLoop
     public override async Task RunOnceAsync(CancellationToken cancel)
     {
         var policy = _policy.Current;
-        _health.Set(ProbePlanner.Plan(policy, RegionReader.Instances(policy, _reports)));
+        var epoch = await _epochs.GetAsync(RegionReader.DatabaseOf(policy), cancel);
+        _health.Set(ProbePlanner.Plan(policy, RegionReader.Instances(policy, _reports), epoch?.Primary));
         _prober.Update(_health.Plan);
 
-        var epoch = await _epochs.GetAsync(RegionReader.DatabaseOf(policy), cancel);
         var (controls, told) = await _records.ReadAsync(cancel);
         var before = told.Select(t => new RegionVerdict { Code = t.Key, Health = t.Value.Health, Since = t.Value.Since }).ToList();
         var verdicts = HealthVerdicts.Decide(

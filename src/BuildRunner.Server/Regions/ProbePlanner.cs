@@ -11,14 +11,17 @@ internal static class ProbePlanner
     public const string GatewayPath = "/br/gateway/healthz";
 
     /// <param name="policy">The policy in force.</param>
+    /// <param name="primary">Region that writes go to: its database is knocked at too; null: none yet.</param>
     /// <param name="instances">Instances by region, as its agent reported them last; a region that never reported is missing.</param>
-    public static IReadOnlyList<ProbeTarget> Plan(PolicyDocument policy, IReadOnlyDictionary<string, IReadOnlyList<InstanceReading>> instances)
+    public static IReadOnlyList<ProbeTarget> Plan(PolicyDocument policy, IReadOnlyDictionary<string, IReadOnlyList<InstanceReading>> instances, string? primary = null)
     {
         var (interval, timeout) = Pace(policy);
         var targets = new List<ProbeTarget>();
         foreach (var region in policy.Regions)
         {
             targets.Add(Target(region.Code, HealthVerdicts.Gateway, Join(region.Endpoint, GatewayPath), 200));
+            if (region.Code == primary && region.DatabaseHost is { } host)
+                targets.Add(Target(region.Code, HealthVerdicts.Database, $"postgres://{host}:{region.DatabasePort.ToString(CultureInfo.InvariantCulture)}", 200));
             foreach (var service in policy.Services.Where(s => RunsIn(s, region)))
             {
                 foreach (var address in Addresses(service, region.Code, instances))
@@ -31,8 +34,8 @@ internal static class ProbePlanner
         {
             Region = region,
             Service = service,
-            Kind = address.StartsWith("tcp://", StringComparison.Ordinal) ? ProbeKind.Tcp : ProbeKind.Http,
-            Address = address.StartsWith("tcp://", StringComparison.Ordinal) ? address["tcp://".Length..] : address,
+            Kind = Scheme(address) switch { "tcp" => ProbeKind.Tcp, "postgres" => ProbeKind.Postgres, _ => ProbeKind.Http },
+            Address = Scheme(address) is "tcp" or "postgres" ? address[(address.IndexOf("://", StringComparison.Ordinal) + 3)..] : address,
             ExpectedStatus = status,
             Interval = interval,
             Timeout = timeout,
@@ -40,6 +43,8 @@ internal static class ProbePlanner
             Rise = policy.Health.Rise,
         };
     }
+
+    private static string Scheme(string address) => address.IndexOf("://", StringComparison.Ordinal) is > 0 and var end ? address[..end] : "";
 
     /// <summary>Services with neither regions nor endpoints of their own run wherever there is a database.</summary>
     public static bool RunsIn(ServiceDefinition service, RegionDefinition region) =>

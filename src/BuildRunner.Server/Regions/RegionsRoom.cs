@@ -18,6 +18,7 @@ public static class RegionsRoom
         services.AddSingleton<RegionRecords>();
         services.AddSingleton<RegionHealth>().AddSingleton<IRegionHealth>(all => all.GetRequiredService<RegionHealth>()).AddSingleton<IProbePlan>(all => all.GetRequiredService<RegionHealth>());
         services.AddSingleton(all => new Prober(all.GetRequiredService<INetwork>(), all.GetRequiredService<TimeProvider>()));
+        services.AddSingleton<IObservers, Observers>();
         services.AddSingleton<HealthLoop>().AddHostedService(all => all.GetRequiredService<HealthLoop>());
         services.AddSingleton<RegionViews>();
         services.AddSingleton<StatusView>();

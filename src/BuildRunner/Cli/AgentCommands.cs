@@ -16,10 +16,11 @@ internal static class AgentCommands
         var data = new Option<string>("--data") { Description = "Folder of the agent and of PostgreSQL's data", Required = true };
         var host = new Option<string>("--host") { Description = "Address of this host as its own region reaches it", Required = true };
         var port = new Option<int>("--database-port") { Description = "PostgreSQL's port; absent: no database here" };
+        var peer = new Option<int?>("--peer-port") { Description = "Port on which other regions' agents reach this one when the server is silent (default: the database's port and 1; 0: none)" };
         var secrets = new Option<string?>("--secrets") { Description = "Folder with the files `replication` and `app` (passwords, mode 0600)" };
         var buffers = new Option<string>("--shared-buffers") { Description = "PostgreSQL's shared_buffers", DefaultValueFactory = _ => "128MB" };
         var watch = new Option<bool>("--watch-stdin") { Description = "End when standard input is closed" };
-        var command = new Command("agent", "Runs on a region's host: drives its PostgreSQL and its application instances") { region, data, host, port, secrets, buffers, watch };
+        var command = new Command("agent", "Runs on a region's host: drives its PostgreSQL and its application instances") { region, data, host, port, peer, secrets, buffers, watch };
         return command.Does(async context =>
         {
             var parse = context.Parse;
@@ -31,6 +32,7 @@ internal static class AgentCommands
                 TokenFile = parse.GetValue(CliContext.TokenFile) ?? throw new CliException(ExitCode.Usage, "The agent needs --token-file, a file with its token."),
                 Host = parse.GetRequiredValue(host),
                 DatabasePort = parse.GetValue(port),
+                PeerPort = parse.GetValue(peer) ?? (parse.GetValue(port) is > 0 and var database ? database + 1 : 0),
                 SecretsFolder = parse.GetValue(secrets),
                 SharedBuffers = parse.GetRequiredValue(buffers),
             };

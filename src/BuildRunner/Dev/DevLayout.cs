@@ -23,6 +23,9 @@ internal sealed record DevLayout(string Data, int PortOffset)
     public string Gateway(DevRegion region) => $"http://{region.Host}:{GatewayPort + PortOffset}";
     public string GatewayListen(DevRegion region) => $"{region.Host}:{GatewayPort + PortOffset}";
     public int Database => DatabasePort + PortOffset;
+
+    /// <summary>Where agents reach each other, as `br agent` chooses it.</summary>
+    public int Peer => Database + 1;
     public int ServerListen => ServerPort + PortOffset;
 
     /// <summary>Ports on a region's host that others may want to reach.</summary>
@@ -32,6 +35,7 @@ internal sealed record DevLayout(string Data, int PortOffset)
         if (!region.HasDatabase)
             yield break;
         yield return Database;
+        yield return Peer;
         foreach (var (from, count) in ServicePorts)
         {
             for (var port = from; port < from + count; port++)
@@ -50,6 +54,7 @@ internal sealed record DevLayout(string Data, int PortOffset)
             if (!region.HasDatabase)
                 continue;
             yield return (region.Host, Database, $"PostgreSQL of {region.Code}");
+            yield return (region.Host, Peer, $"the agent of {region.Code}");
             foreach (var (from, _) in ServicePorts)
                 yield return (region.Host, from + PortOffset, $"Shop of {region.Code}");
         }

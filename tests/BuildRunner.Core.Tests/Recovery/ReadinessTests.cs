@@ -67,6 +67,8 @@ public class ReadinessTests
         { "switchover refused", "runbook.refused", ReadinessSeverity.Warning, null },
         { "runbook not reviewed", "runbook.warning", ReadinessSeverity.Warning, null },
         { "no proof without a person", "proof.person", ReadinessSeverity.Warning, East },
+        { "no lease is enforced", "lease.not_enforced", ReadinessSeverity.Red, East },
+        { "the lease is carried by failsafe", "lease.failsafe", ReadinessSeverity.Warning, East },
         { "a run moves the database", "database.moving", ReadinessSeverity.Unknown, null },
         { "no epoch", "database.no_epoch", ReadinessSeverity.Unknown, null },
         { "no copy", "copy.none", ReadinessSeverity.Red, null },
@@ -177,6 +179,8 @@ public class ReadinessTests
             "switchover refused" => well with { Runbooks = [new() { Name = "switchover", Sound = true, Problems = ["the reason"], Database = "main" }] },
             "runbook not reviewed" => well with { Runbooks = [new() { Name = "mine", Sound = true, Warnings = ["'mine' was last reviewed on 2026-01-01, 330 days ago."] }] },
             "no proof without a person" => Facts(well, f => f with { PowerReady = false }),
+            "no lease is enforced" => Read(Rules(well, Leased), East, r => r with { Lease = null }),
+            "the lease is carried by failsafe" => Read(Rules(well, Leased), East, r => r with { Lease = r.Lease! with { ByFailsafe = true } }),
             "a run moves the database" => well with { Databases = [well.Databases[0] with { Run = "run-1" }], Runbooks = [new() { Name = "failover", Sound = true, Problems = ["closing"], Database = "main" }] },
             "no epoch" => Facts(well, f => f with { Record = null }),
             "no copy" => Facts(well, f => f with { Record = Record with { Candidates = [East] } }),
@@ -203,10 +207,13 @@ public class ReadinessTests
         Reading = new DatabaseReading
         {
             Database = "main", State = code == East ? DatabaseState.Primary : DatabaseState.Standby, AcceptsConnections = true, Guarded = true, Streaming = code != East,
+            Lease = code == East ? new LeaseReading(TimeSpan.FromSeconds(5), true, false, "granted") : null,
             Received = new Lsn(1000), Replayed = new Lsn(1000), MarkerEpoch = 1,
             Settings = new DatabaseSettings { DataChecksums = true, WalLogHints = false, FullPageWrites = true, OldestWal = new Lsn(500) },
         },
     };
+
+    private static RecoveryRules Leased(RecoveryRules rules) => rules with { AutoFailover = true, Fencing = FencingMode.Lease };
 
     private static ReadinessReading Facts(ReadinessReading reading, Func<FailoverFacts, FailoverFacts> change) =>
         reading with { Databases = [reading.Databases[0] with { Facts = change(reading.Databases[0].Facts) }] };

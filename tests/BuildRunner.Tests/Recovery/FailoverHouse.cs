@@ -95,6 +95,7 @@ internal sealed class FailoverHouse : IAsyncDisposable
     public RunReportLoop Reports { get; private set; } = null!;
     public FailoverReader Reader { get; private set; } = null!;
     public DnsLoop Dns { get; private set; } = null!;
+    public Leases Leases { get; private set; } = null!;
     public SimulatedPower Power { get; } = new();
     public ConcurrentDictionary<string, SimulatedAgent> Agents { get; } = new();
     public ConcurrentDictionary<string, bool> Down { get; } = new();
@@ -109,9 +110,10 @@ internal sealed class FailoverHouse : IAsyncDisposable
         Records = new RunRecords(Store);
         var reach = new NodeReach(Links, _reports, Policy, _time);
         var dns = new DnsLoop([], Policy, _reports, new HouseHealth(), Epochs, () => Fence, _time, NullLogger<DnsLoop>.Instance);
+        Leases = new Leases(Store, Epochs, Policy, () => Fence, _time);
         IAction[] all =
         [
-            new CloseAction(Epochs, Records, _time), new HoldAction(Traffic, reach), new FenceAction(Epochs, Links, _reports, reach, Power, Events, _time),
+            new CloseAction(Epochs, Records, _time), new HoldAction(Traffic, reach), new FenceAction(Epochs, Links, _reports, reach, Power, new LeaseFence(Leases, Links, _time), Events, _time),
             new SelectAction(Epochs, Links, reach, _reports, Policy), new MoveAction(Epochs, _time), new PromoteAction(Links), new OpenAction(Epochs, Traffic, _time),
             new DnsAction(dns), new WarmAction(Links, reach, Policy), new VerifyAction(Links, _reports, reach, Policy, _time), new ResumeAction(Traffic),
             new SettleDnsAction(dns, _time), new SettleFollowersAction(Epochs, _reports, reach),
@@ -119,7 +121,7 @@ internal sealed class FailoverHouse : IAsyncDisposable
             new SettleMoveAction(Epochs, Links, _reports, reach),
         ];
         var actions = new ActionRegistry(all.Select(wrap ?? (action => action)));
-        var reader = new FailoverReader(Policy, Epochs, _reports, new HouseHealth(), Lags, reach, Power);
+        var reader = new FailoverReader(Policy, Epochs, _reports, new HouseHealth(), Lags, reach, Power, Leases);
         Reports = new RunReportLoop(Records, _reports, Policy, Events, () => Fence, _time, NullLogger<RunReportLoop>.Instance);
         Reader = reader;
         Dns = dns;

@@ -8,7 +8,7 @@ using BuildRunner.Server.Regions;
 namespace BuildRunner.Server.Recovery.Failover;
 
 /// <summary>Reads what a failover is planned from; changes nothing.</summary>
-internal sealed class FailoverReader(IPolicySource policy, Epochs epochs, INodeReports reports, IRegionHealth health, LagWatch lags, NodeReach reach, IPowerDriver power)
+internal sealed class FailoverReader(IPolicySource policy, Epochs epochs, INodeReports reports, IRegionHealth health, LagWatch lags, NodeReach reach, IPowerDriver power, Leases leases)
 {
     public async Task<FailoverFacts> ReadAsync(string database, CancellationToken cancel)
     {
@@ -20,6 +20,7 @@ internal sealed class FailoverReader(IPolicySource policy, Epochs epochs, INodeR
             Rules = document.Recovery,
             Record = record,
             PowerReady = power.Ready,
+            LeaseEnforced = record is not null && await leases.IsEnforcedAsync(record, cancel),
             Regions = [.. document.Regions.Select(region => Read(region, record?.Primary))],
         };
     }

@@ -18,6 +18,7 @@ internal sealed class FailoverSource(FailoverReader reader, LagWatch lags, Failo
             Target = inputs.GetValueOrDefault("target"),
             AcceptDataLoss = inputs.GetValueOrDefault("accept_data_loss") == "true",
             AssumeFenced = inputs.GetValueOrDefault("assume_fenced"),
+            Automatic = inputs.GetValueOrDefault("automatic") == "true",
         });
         var complete = new SortedDictionary<string, string>(StringComparer.Ordinal);
         foreach (var (name, value) in inputs)

@@ -56,7 +56,7 @@ internal sealed class SelectAction(Epochs epochs, INodeLinks links, NodeReach re
 
         var held = cut.Replayed;
         var loss = KnownLoss(context, held);
-        if (FailoverPlanner.JudgeLoss(loss, policy.Current.Recovery.LossMax ?? policy.Current.Recovery.Rpo, IsTrue(context, "accept_data_loss"), target) is { } refusal)
+        if (FailoverPlanner.JudgeLoss(loss, FailoverPlanner.LossMax(policy.Current.Recovery, IsTrue(context, "automatic")), IsTrue(context, "accept_data_loss"), target) is { } refusal)
             return new ActionOutcome.Refused(refusal);
 
         return ActionOutcome.Finished(
@@ -162,13 +162,16 @@ internal sealed class PromoteAction(INodeLinks links) : IAction
     {
         var epoch = long.Parse(context.Outputs["move.epoch"], CultureInfo.InvariantCulture);
         var answer = await links.GiveAsync(Orders.Agent(context.Arguments["target"]), context.Key, DatabaseOrders.Promote, epoch, context,
-            new PromoteOrder(context.Arguments["database"], epoch, context.Run), WireJson.Default.PromoteOrder, WireJson.Default.PromoteResult, OrderMax, cancel);
+            new PromoteOrder(context.Arguments["database"], epoch, context.Run, Proof(context)), WireJson.Default.PromoteOrder, WireJson.Default.PromoteResult, OrderMax, cancel);
         return answer.Data is { } done
             ? ActionOutcome.Finished(
                 ("timeline", done.Timeline.ToString(CultureInfo.InvariantCulture)), ("fork", done.Fork.ToString()), ("effect", done.Effect ? "true" : "false"),
                 ("ms", done.Milliseconds.ToString("0.#", CultureInfo.InvariantCulture)))
             : answer.Failure($"Promoting {context.Arguments["target"]}");
     }
+
+    private static FenceProofKind? Proof(ActionContext context) =>
+        context.Outputs.TryGetValue("fence.proof", out var text) ? JsonSerializer.Deserialize(text, WireJson.Default.FenceProof)?.Kind : null;
 }
 
 /// <summary>`open(e+1)`, and the table that quotes it; writes still wait.</summary>

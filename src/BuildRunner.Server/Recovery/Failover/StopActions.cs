@@ -49,10 +49,10 @@ internal sealed class CloseAction(Epochs epochs, RunRecords runs, TimeProvider t
 }
 
 /// <summary>
-/// Obtains the proof that the old epoch acknowledges nothing more: its guard, else the power driver, else a person's word. Without one the
-/// run is refused; an accepted loss never stands for it.
+/// Obtains the proof that the old epoch acknowledges nothing more: its guard, else the power driver, else the end of its lease, else a person's
+/// word. Without one the run is refused; an accepted loss never stands for it.
 /// </summary>
-internal sealed class FenceAction(Epochs epochs, INodeLinks links, INodeReports reports, NodeReach reach, IPowerDriver power, IEventLog events, TimeProvider time) : IAction
+internal sealed class FenceAction(Epochs epochs, INodeLinks links, INodeReports reports, NodeReach reach, IPowerDriver power, LeaseFence leases, IEventLog events, TimeProvider time) : IAction
 {
     private static readonly TimeSpan OrderMax = TimeSpan.FromSeconds(10);
 
@@ -84,6 +84,9 @@ internal sealed class FenceAction(Epochs epochs, INodeLinks links, INodeReports 
             return new ActionOutcome.Failed($"{record.Primary} was not stopped: {string.Join("; ", tried)}. A planned move turns nobody off.", Unknown: true);
         if (await PowerOffAsync(record, context, tried, cancel) is { } off)
             return off;
+        // Alive and unheard, it may have acknowledged up to the end of its lease.
+        if (await leases.ExpireAsync(record, context, tried, cancel) is { } evidence)
+            return Proven(Proof(FenceProofKind.Expired, record, evidence), null, effect: true, Unheard(record));
         if (context.Inputs.TryGetValue("assume_fenced", out var why) && why.Length > 0)
         {
             await events.RecordAsync("fence.stated", context.Actor, $"{context.Actor} vouches that {record.Primary} acknowledges nothing more: {why}",
@@ -106,6 +109,7 @@ internal sealed class FenceAction(Epochs epochs, INodeLinks links, INodeReports 
             return ActionOutcome.Finished();
         if (record.State == EpochState.Closing)
         {
+            await leases.RestoreAsync(record, context, cancel);
             var proof = context.Outputs.TryGetValue("fence.proof", out var text) ? JsonSerializer.Deserialize(text, WireJson.Default.FenceProof) : await StoppedByReportAsync(record, cancel);
             if (proof is not { Kind: FenceProofKind.Stopped })
                 return ActionOutcome.Finished();
@@ -135,7 +139,7 @@ internal sealed class FenceAction(Epochs epochs, INodeLinks links, INodeReports 
         context.Progress($"ordering the guard of {record.Primary} to stop PostgreSQL");
         var answer = await links.GiveAsync(Orders.Agent(record.Primary), context.Key, DatabaseOrders.Fence, record.Epoch, context,
             new FenceOrder(record.Database, record.Epoch, context.Run, EndKnown: context.Outputs.ContainsKey("catch-up.held")), WireJson.Default.FenceOrder, WireJson.Default.FenceResult,
-            power.Ready ? OrderMaxWithPower : OrderMax, cancel);
+            power.Ready || await leases.IsEnforcedAsync(record, cancel) ? OrderMaxWithPower : OrderMax, cancel);
         if (answer.Data is { } fenced)
             return Proven(fenced.Proof, fenced.End, fenced.Effect);
         tried.Add($"its agent did not stop it ({answer.Error})");

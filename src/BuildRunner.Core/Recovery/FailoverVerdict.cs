@@ -1,0 +1,44 @@
+using BuildRunner.Core.Regions;
+
+namespace BuildRunner.Core.Recovery;
+
+/// <summary>Whether observers agree that the region that takes writes is lost. It says that a failover is wanted; only a proof says that it is allowed.</summary>
+/// <param name="Lost">A majority of enough observers saw more than the allowed number of checks fail in a row.</param>
+/// <param name="Reason">One sentence for people: who saw what, or why that is not enough.</param>
+/// <param name="Observers">Observers that look at the region and report.</param>
+/// <param name="Outside">Those of them that stand outside the region.</param>
+/// <param name="Against">Those of them that see it lost.</param>
+public sealed record FailoverVerdict(bool Lost, string Reason, int Observers, int Outside, int Against)
+{
+    /// <summary>Fewer observers give no verdict: one alone raises no alarm, and a region does not judge itself.</summary>
+    public const int ObserversMin = 3;
+    public const int OutsideMin = 2;
+
+    /// <summary>SPEC's `region_health_check_failures > 3`.</summary>
+    public const int FailuresMax = 3;
+
+    /// <summary>Judges a region by what it cannot do without: its gateway, its database where writes go, or all of its services.</summary>
+    public static FailoverVerdict Decide(string region, IReadOnlyList<Observer> observers, int failuresMax = FailuresMax)
+    {
+        var looking = HealthVerdicts.Believed(observers).Where(o => o.Sightings.Any(s => s.Region == region)).ToList();
+        var outside = looking.Count(o => o.Region != region);
+        var seen = looking.Select(o => (o.Name, Fault: Fault(region, o, failuresMax))).Where(o => o.Fault is not null).ToList();
+        var enough = looking.Count >= ObserversMin && outside >= OutsideMin;
+        var lost = enough && seen.Count * 2 > looking.Count;
+        var reason = seen.Count == 0 ? $"{looking.Count} observers look at {region}, and none sees it lost"
+            : !enough ? $"{seen.Count} of {looking.Count} observers see {region} lost ({seen[0].Fault}); {ObserversMin} must report, {OutsideMin} of them from outside it"
+            : $"{seen.Count} of {looking.Count} observers see {region} lost: {string.Join("; ", seen.Select(s => $"{s.Name}: {s.Fault}"))}";
+        return new FailoverVerdict(lost, reason, looking.Count, outside, seen.Count);
+    }
+
+    private static string? Fault(string region, Observer observer, int failuresMax)
+    {
+        var sightings = observer.Sightings.Where(s => s.Region == region).ToList();
+        if (sightings.Find(s => s.Service is HealthVerdicts.Gateway or HealthVerdicts.Database && s.FailuresInRow > failuresMax) is { } vital)
+            return $"{vital.Service}, {Checks(vital)}";
+        var services = sightings.Where(s => s.Service is not (HealthVerdicts.Gateway or HealthVerdicts.Database)).ToList();
+        return services.Count > 0 && services.TrueForAll(s => s.FailuresInRow > failuresMax) ? $"every service, {Checks(services[0])}" : null;
+    }
+
+    private static string Checks(Sighting sighting) => $"{sighting.FailuresInRow} checks failed in a row ({sighting.Error ?? "no answer"})";
+}

@@ -1,0 +1,192 @@
+using System.Net.Http.Headers;
+using System.Net.Http.Json;
+using BuildRunner.Client;
+using BuildRunner.Client.Databases;
+using BuildRunner.Client.Hosting;
+using BuildRunner.Core.Databases;
+using BuildRunner.Server.Hosting;
+using Microsoft.Extensions.Logging;
+using Npgsql;
+
+namespace BuildRunner.Server.Agent;
+
+/// <summary>
+/// Keeps the lease of the primary on this host: renews it with the arbiter, carries it by the candidates' promises while the arbiter is silent
+/// (FAILOVER.md 3 and 7), and gives the deadline to the guard, which ends PostgreSQL there. It never ends the lease by itself, except when the
+/// arbiter says that the epoch is another's.
+/// </summary>
+internal sealed partial class LeaseKeeper : ReconcileLoop
+{
+    private static readonly TimeSpan Pass = TimeSpan.FromMilliseconds(100);
+    private readonly AgentOptions _options;
+    private readonly AgentStateFile _state;
+    private readonly AssignmentBook _book;
+    private readonly PostgresHome _home;
+    private readonly PostgresDriver _driver;
+    private readonly GuardClient _guard;
+    private readonly DatabaseKeeper _keeper;
+    private readonly PeerCalls _peers;
+    private readonly HttpClient _http;
+    private readonly ILogger<LeaseKeeper> _logger;
+    private TimeSpan _due;
+    private string? _received;
+    private long _epoch;
+    private string _said = "";
+    private bool _woken;
+    private Held? _held;
+
+    public LeaseKeeper(
+        AgentOptions options, NodeClientOptions node, AgentStateFile state, AssignmentBook book, PostgresHome home, PostgresDriver driver, GuardClient guard, DatabaseKeeper keeper,
+        PeerCalls peers, INetwork network, TimeProvider time, ILogger<LeaseKeeper> logger)
+        : base(Pass, time, logger)
+    {
+        (_options, _state, _book, _home, _driver, _guard, _keeper, _peers, _logger) = (options, state, book, home, driver, guard, keeper, peers, logger);
+        _http = new HttpClient(Network.Handler(network, node.AnswerMax)) { BaseAddress = node.Server, Timeout = Timeout.InfiniteTimeSpan };
+        _http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", node.Token);
+        keeper.Changed += Soon;
+        book.Changed += Soon;
+    }
+
+    /// <summary>The lease as it stands; null: none is kept here.</summary>
+    public LeaseReading? Reading => Volatile.Read(ref _held) is { } held ? new LeaseReading(held.Deadline - Now, held.Enforced, held.ByFailsafe, held.Detail) : null;
+
+    public override async Task RunOnceAsync(CancellationToken cancel)
+    {
+        if (_options.DatabasePort == 0 || !_home.IsPrepared || !_home.HasData || _book.Current?.Database is not { } assignment)
+            return;
+        if (!Interlocked.Exchange(ref _woken, false) && Now < _due)
+            return;
+        _due = Now + (assignment.Lease?.Terms.Pace ?? TimeSpan.FromSeconds(1));
+        var guard = await _guard.StatusAsync(cancel);
+        var epoch = guard is { Running: true } ? _state.Current.PrimaryEpoch : null;
+        if (assignment.Lease is not { } lease)
+        {
+            await LiftAsync(guard, cancel);
+        }
+        else if (epoch is not { } held)
+        {
+            Volatile.Write(ref _held, null);
+            await GateAsync(lease, guard is { Running: true }, cancel); // before it is ever promoted
+        }
+        else
+        {
+            await RenewAsync(assignment, lease, held, cancel);
+        }
+    }
+
+    public override void Dispose()
+    {
+        _http.Dispose();
+        base.Dispose();
+    }
+
+    private static TimeSpan Now => TimeSpan.FromMilliseconds(AgentNative.BootMilliseconds());
+
+    private void Soon()
+    {
+        Volatile.Write(ref _woken, true);
+        Wake();
+    }
+
+    private async Task RenewAsync(DatabaseAssignment assignment, LeaseAssignment lease, long epoch, CancellationToken cancel)
+    {
+        if (_epoch != epoch)
+            (_epoch, _received) = (epoch, null);
+        var asked = Now;
+        var answer = await AskArbiterAsync(assignment.Name, epoch, lease, cancel);
+        _received = answer?.Id ?? _received;
+        var step = LeaseHolder.OfArbiter(lease.Terms, answer, asked);
+        if (answer is null)
+            step = await FailsafeAsync(assignment, lease, epoch, cancel);
+        switch (step)
+        {
+            case LeaseStep.Extend extend when extend.Deadline > Now:
+                await ExtendAsync(lease, extend, cancel);
+                break;
+            case LeaseStep.End end:
+                LogEnded(_logger, epoch, end.Reason);
+                Volatile.Write(ref _held, null);
+                await _keeper.FenceAsync(epoch, end.Reason, cancel);
+                break;
+            default:
+                if (Volatile.Read(ref _held) is { } held)
+                    Volatile.Write(ref _held, held with { Detail = step.Reason });
+                break;
+        }
+        if (_said != step.Reason)
+            LogStep(_logger, epoch, step.Reason);
+        _said = step.Reason;
+    }
+
+    /// <summary>The arbiter's answer; null: silent, or it may not answer now.</summary>
+    private async Task<LeaseAnswer?> AskArbiterAsync(string database, long epoch, LeaseAssignment lease, CancellationToken cancel)
+    {
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        limit.CancelAfter(lease.Terms.Pace);
+        try
+        {
+            var ask = new LeaseAsk { Database = database, Epoch = epoch, Region = _options.Region, Received = _received, Enforced = Volatile.Read(ref _held) is { Enforced: true } };
+            using var said = await _http.PostAsync($"/v1/agents/{Uri.EscapeDataString(_options.Region)}/lease", JsonContent.Create(ask, WireJson.Default.LeaseAsk), limit.Token);
+            if (!said.IsSuccessStatusCode || await said.Content.ReadFromJsonAsync(WireJson.Default.LeaseAnswer, limit.Token) is not { } answer)
+                return null;
+            return answer.FencingToken < _state.Current.SeenToken ? null : answer; // a former leader's word
+        }
+        catch (Exception error) when (error is HttpRequestException or IOException or System.Text.Json.JsonException || (error is OperationCanceledException && !cancel.IsCancellationRequested)) { return null; }
+    }
+
+    private async Task<LeaseStep> FailsafeAsync(DatabaseAssignment assignment, LeaseAssignment lease, long epoch, CancellationToken cancel)
+    {
+        var asked = Now;
+        var ask = new PromiseAsk { Database = assignment.Name, Epoch = epoch, Region = _options.Region, Lineage = assignment.Lineage };
+        var answers = await Task.WhenAll(lease.Candidates.Select(async peer => (peer.Region, Answer: await _peers.AskAsync(peer, ask, lease.Terms.Pace, cancel))));
+        return LeaseHolder.OfCandidates(lease.Terms, answers.ToDictionary(a => a.Region, a => a.Answer, StringComparer.Ordinal), asked);
+    }
+
+    private async Task ExtendAsync(LeaseAssignment lease, LeaseStep.Extend extend, CancellationToken cancel)
+    {
+        if (await _guard.ExtendAsync((long)extend.Deadline.TotalMilliseconds, cancel) is not { Ok: true, DeadlineMs: not null } guard)
+            return; // it is gone, and PostgreSQL with it
+        if (Volatile.Read(ref _held) is null)
+            Volatile.Write(ref _held, new Held(extend.Deadline, false, extend.ByFailsafe, extend.Reason));
+        await GateAsync(lease, running: true, cancel);
+        Volatile.Write(ref _held, new Held(extend.Deadline, !lease.Gate || await GateHoldsAsync(guard, cancel), extend.ByFailsafe, extend.Reason));
+    }
+
+    /// <summary>Commits wait for the guard: on a primary once it has a deadline, on a copy beforehand.</summary>
+    private async Task GateAsync(LeaseAssignment lease, bool running, CancellationToken cancel)
+    {
+        if (!lease.Gate || !_driver.Sync(PostgresConfig.Gate) || !running)
+            return;
+        try { await _driver.ReloadAsync(cancel); }
+        catch (Exception error) when (error is NpgsqlException or TimeoutException) { _driver.Sync(null); } // and again at the next pass
+    }
+
+    /// <summary>Read off PostgreSQL, not off what was written: only then may the lease be said to run out by itself.</summary>
+    private async Task<bool> GateHoldsAsync(GuardAnswer guard, CancellationToken cancel)
+    {
+        if (!guard.Gate)
+            return false;
+        if (Volatile.Read(ref _held) is { Enforced: true })
+            return true;
+        try { return (await _driver.Local("postgres", 1).ScalarAsync<string>("select current_setting('synchronous_standby_names')", cancel))?.Contains(GateName.Value, StringComparison.Ordinal) == true; }
+        catch (Exception error) when (error is NpgsqlException or TimeoutException) { return false; }
+    }
+
+    /// <summary>The policy fences by lease no more: the deadline goes, then the gate.</summary>
+    private async Task LiftAsync(GuardAnswer? guard, CancellationToken cancel)
+    {
+        Volatile.Write(ref _held, null);
+        if (guard is { Running: true, DeadlineMs: not (null or GateName.NoDeadline) })
+            await _guard.ExtendAsync(GateName.NoDeadline, cancel);
+        if (_driver.Sync(null) && guard is { Running: true })
+            await _driver.ReloadAsync(cancel);
+    }
+
+    private sealed record Held(TimeSpan Deadline, bool Enforced, bool ByFailsafe, string Detail);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "The lease of epoch {Epoch} was refused, PostgreSQL is ended: {Reason}.")]
+    private static partial void LogEnded(ILogger logger, long epoch, string reason);
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "Lease of epoch {Epoch}: {Reason}.")]
+    private static partial void LogStep(ILogger logger, long epoch, string reason);
+}

@@ -1,0 +1,126 @@
+using BuildRunner.Client.Runbooks;
+using BuildRunner.Core.Databases;
+using BuildRunner.Core.Policy;
+using BuildRunner.Core.Recovery;
+using BuildRunner.Server.Databases;
+using BuildRunner.Server.Events;
+using BuildRunner.Server.Hosting;
+using BuildRunner.Server.Policy;
+using BuildRunner.Server.Regions;
+using BuildRunner.Server.Runbooks;
+using BuildRunner.Server.Storage;
+using Microsoft.Extensions.Logging;
+
+namespace BuildRunner.Server.Recovery.Failover;
+
+/// <summary>
+/// Begins a failover when enough observers see the primary's region lost and the policy lets nobody be asked (AUTO_FAILOVER_ENABLED). The verdict
+/// says that it is wanted; the run's fence step, that it is allowed.
+/// </summary>
+internal sealed partial class AutoFailoverLoop : ReconcileLoop
+{
+    private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(250);
+
+    /// <summary>A run that was refused or did not succeed is not tried again at once: what stood against it mostly still does.</summary>
+    private static readonly TimeSpan Again = TimeSpan.FromSeconds(5);
+
+    /// <summary>
+    /// After a start of this server everything may be coming up with it: a primary that was well before has this long until its absence is news,
+    /// unless this server has seen it well itself. One that was never well at its epoch is not lost but begins.
+    /// </summary>
+    private static readonly TimeSpan StartGrace = TimeSpan.FromSeconds(20);
+    private readonly IStore _store;
+    private readonly IPolicySource _policy;
+    private readonly Epochs _epochs;
+    private readonly IObservers _observers;
+    private readonly RunDesk _desk;
+    private readonly IEventLog _events;
+    private readonly Lead _lead;
+    private readonly TimeProvider _time;
+    private readonly ILogger<AutoFailoverLoop> _logger;
+    private readonly IDisposable _hint;
+    private readonly Dictionary<string, (long At, string Why)> _tried = new(StringComparer.Ordinal);
+    private readonly long _started;
+    private long _well;
+
+    public AutoFailoverLoop(IStore store, IPolicySource policy, Epochs epochs, INodeReports reports, IObservers observers, RunDesk desk, IEventLog events, Lead lead, TimeProvider time, ILogger<AutoFailoverLoop> logger)
+        : base(Interval, time, logger)
+    {
+        (_store, _policy, _epochs, _observers, _desk, _events, _lead, _time, _logger) = (store, policy, epochs, observers, desk, events, lead, time, logger);
+        _started = time.GetTimestamp();
+        _hint = reports.OnReport(_ => Wake());
+    }
+
+    public override async Task RunOnceAsync(CancellationToken cancel)
+    {
+        var policy = _policy.Current;
+        if (_lead() is not { } fence || policy.WhyNoAutomaticFailover(_policy.Freeze is not null) is not null)
+            return;
+        var database = RegionReader.DatabaseOf(policy);
+        if (await _epochs.GetAsync(database, cancel) is not { State: EpochState.Open or EpochState.Moving } record)
+            return;
+        var verdict = FailoverVerdict.Decide(record.Primary, _observers.Current);
+        if (!verdict.Lost)
+        {
+            _tried.Remove(database);
+            if (verdict is { Against: 0, Observers: >= FailoverVerdict.ObserversMin } && record.State == EpochState.Open)
+                await RememberAsync(database, record.Epoch, fence, cancel);
+            return;
+        }
+        if (!await IsNewsAsync(database, record, cancel))
+            return;
+        if (_tried.TryGetValue(database, out var last) && _time.GetElapsedTime(last.At) < Again)
+            return;
+        var request = new RunRequest
+        {
+            Runbook = FailoverRunbook.Name,
+            Inputs = new Dictionary<string, string> { ["database"] = database, ["automatic"] = "true" },
+            Reason = verdict.Reason.Length > ReasonMax ? verdict.Reason[..ReasonMax] : verdict.Reason,
+        };
+        var why = await _desk.AskAsync(request, "automatic failover", automatic: true, cancel) switch
+        {
+            RunDecision.Begun begun => $"run {begun.Run.Id} begun",
+            RunDecision.Refused refused => string.Join(" ", refused.Reasons),
+            RunDecision.Invalid invalid => string.Join(" ", invalid.Errors),
+            RunDecision.Unknown unknown => unknown.Reason,
+            RunDecision.NoLead lead => lead.Reason,
+            _ => throw new InvalidOperationException("A request for a run ended in no known way."),
+        };
+        _tried[database] = (_time.GetTimestamp(), why);
+        if (last.Why == why)
+            return;
+        LogAsked(_logger, record.Primary, why);
+        await _events.RecordAsync("failover.automatic", "server", $"{record.Primary} is lost and a failover is wanted: {why}",
+            new Dictionary<string, string> { ["region"] = record.Primary, ["verdict"] = verdict.Reason }, cancel);
+    }
+
+    public override void Dispose()
+    {
+        _hint.Dispose();
+        base.Dispose();
+    }
+
+    private const int ReasonMax = 1500;
+
+    private static string KeyOf(string database) => $"databases/{database}/well";
+
+    /// <summary>Once an epoch: its primary was seen well by all.</summary>
+    private async Task RememberAsync(string database, long epoch, Fence fence, CancellationToken cancel)
+    {
+        if (_well == epoch)
+            return;
+        if (await SeenAsync(database, cancel) != epoch)
+            await _store.PutAsync(KeyOf(database), System.Text.Encoding.UTF8.GetBytes(epoch.ToString(CultureInfo.InvariantCulture)), expected: null, fence, cancel);
+        _well = epoch;
+    }
+
+    private async Task<long?> SeenAsync(string database, CancellationToken cancel) =>
+        await _store.GetAsync(KeyOf(database), cancel) is { } entry && long.TryParse(entry.Value.Span, NumberStyles.None, CultureInfo.InvariantCulture, out var epoch) ? epoch : null;
+
+    /// <summary>A target to which the epoch is moving was well as a copy.</summary>
+    private async Task<bool> IsNewsAsync(string database, EpochRecord record, CancellationToken cancel) =>
+        _well == record.Epoch || (_time.GetElapsedTime(_started) > StartGrace && (record.State == EpochState.Moving || await SeenAsync(database, cancel) >= record.Epoch - 1));
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "{Region} is lost and a failover is wanted: {Why}")]
+    private static partial void LogAsked(ILogger logger, string region, string why);
+}
