@@ -55,11 +55,11 @@ public class ShippedRunbooksTests
 
     [Theory]
     [InlineData("manual-failover", new[] { "assessment", "decision", "notification", "execution", "verification", "communication" })]
-    [InlineData("region-failure", new[] { "1. Verify failure scope and impact", "2. Activate incident response team", "3. Execute failover to standby region", "4. Communicate with stakeholders", "5. Monitor recovery and system health", "6. Conduct post-incident review" })]
-    [InlineData("planned-maintenance", new[] { "1. Schedule during low-traffic periods", "2. Notify users in advance", "3. Use canary deployments for updates", "4. Monitor metrics during deployment", "5. Have rollback plan ready" })]
-    [InlineData("emergency-maintenance", new[] { "1. Assess urgency and impact", "2. Implement immediate fixes", "3. Communicate with affected users", "4. Monitor system stability", "5. Document lessons learned" })]
-    [InlineData("high-latency", new[] { "1. Check performance dashboard for affected services", "2. Identify slow queries and optimize if possible", "3. Scale up affected services if resource-constrained", "4. Consider traffic shifting to healthy regions", "5. Implement temporary caching if appropriate" })]
-    [InlineData("budget-breach", new[] { "1. Identify root cause of performance degradation", "2. Implement immediate mitigation (scaling, caching)", "3. Optimize code or queries causing issues", "4. Update performance budgets if necessary", "5. Prevent similar issues through monitoring" })]
+    [InlineData("region-failure", new[] { "Verify failure scope and impact", "Activate incident response team", "Execute failover to standby region", "Communicate with stakeholders", "Monitor recovery and system health", "Conduct post-incident review" })]
+    [InlineData("planned-maintenance", new[] { "Schedule during low-traffic periods", "Notify users in advance", "Use canary deployments for updates", "Monitor metrics during deployment", "Have rollback plan ready" })]
+    [InlineData("emergency-maintenance", new[] { "Assess urgency and impact", "Implement immediate fixes", "Communicate with affected users", "Monitor system stability", "Document lessons learned" })]
+    [InlineData("high-latency", new[] { "Check performance dashboard for affected services", "Identify slow queries and optimize if possible", "Scale up affected services if resource-constrained", "Consider traffic shifting to healthy regions", "Implement temporary caching if appropriate" })]
+    [InlineData("budget-breach", new[] { "Identify root cause of performance degradation", "Implement immediate mitigation (scaling, caching)", "Optimize code or queries causing issues", "Update performance budgets if necessary", "Prevent similar issues through monitoring" })]
     public void Shipped_EachNumberedStepOfTheList_IsAStep(string name, string[] list)
     {
         var steps = RunbookLibrary.Shipped(name).Steps;
