@@ -8,7 +8,8 @@ namespace BuildRunner.Core.Recovery;
 /// <param name="Observers">Observers that look at the region and report.</param>
 /// <param name="Outside">Those of them that stand outside the region.</param>
 /// <param name="Against">Those of them that see it lost.</param>
-public sealed record FailoverVerdict(bool Lost, string Reason, int Observers, int Outside, int Against)
+/// <param name="Well">Enough of them look, and most see its gateway, its database and at least one of its services up.</param>
+public sealed record FailoverVerdict(bool Lost, string Reason, int Observers, int Outside, int Against, bool Well)
 {
     /// <summary>Fewer observers give no verdict: one alone raises no alarm, and a region does not judge itself.</summary>
     public const int ObserversMin = 3;
@@ -28,7 +29,14 @@ public sealed record FailoverVerdict(bool Lost, string Reason, int Observers, in
         var reason = seen.Count == 0 ? $"{looking.Count} observers look at {region}, and none sees it lost"
             : !enough ? $"{seen.Count} of {looking.Count} observers see {region} lost ({seen[0].Fault}); {ObserversMin} must report, {OutsideMin} of them from outside it"
             : $"{seen.Count} of {looking.Count} observers see {region} lost: {string.Join("; ", seen.Select(s => $"{s.Name}: {s.Fault}"))}";
-        return new FailoverVerdict(lost, reason, looking.Count, outside, seen.Count);
+        return new FailoverVerdict(lost, reason, looking.Count, outside, seen.Count, enough && looking.Count(o => IsWell(region, o)) * 2 > looking.Count);
+    }
+
+    private static bool IsWell(string region, Observer observer)
+    {
+        var sightings = observer.Sightings.Where(s => s.Region == region).ToList();
+        var services = sightings.Where(s => s.Service is not (HealthVerdicts.Gateway or HealthVerdicts.Database)).ToList();
+        return sightings.Except(services).All(s => s.Up == true) && (services.Count == 0 || services.Exists(s => s.Up == true));
     }
 
     private static string? Fault(string region, Observer observer, int failuresMax)

@@ -40,6 +40,17 @@ public class FailoverVerdictTests
         Assert.True(FailoverVerdict.Decide("east", [.. observers.Select(o => o with { Sightings = [See("gateway", 0), See("api", 0), See("db", 4)] })]).Lost);
     }
 
+    [Fact]
+    public void Decide_WellWhenWhatItNeedsIsUp()
+    {
+        Assert.True(Verdict(See("gateway", 0), See("db", 0), See("api", 0), See("web", 2)).Well);
+        Assert.False(Verdict(See("gateway", 0), See("db", 0), See("api", 2), See("web", 2)).Well); // coming up
+        Assert.False(Verdict(See("gateway", 0), See("db", 2), See("api", 0)).Well);
+
+        static FailoverVerdict Verdict(params Sighting[] seen) =>
+            FailoverVerdict.Decide("east", [.. new[] { "server", "west", "europe" }.Select(name => Observer(name, 0) with { Sightings = seen })]);
+    }
+
     private static Observer Observer(string name, int failures) => new() { Name = name, Region = name == "server" ? null : name, Sightings = [See("gateway", failures)] };
 
     private static Sighting See(string service, int failures) => new() { Region = "east", Service = service, Up = failures == 0, FailuresInRow = failures, Error = "connection refused" };

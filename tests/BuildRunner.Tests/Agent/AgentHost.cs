@@ -25,7 +25,7 @@ internal sealed class AgentHost : IAsyncDisposable
     private long _version;
     private DatabaseAssignment? _assignment;
 
-    public AgentHost(string folder, string region, string? lifeline = null, bool sandbox = true)
+    public AgentHost(string folder, string region, string? lifeline = null, bool sandbox = true, Uri? server = null)
     {
         _folder = Path.Combine(folder, region);
         Region = region;
@@ -40,10 +40,11 @@ internal sealed class AgentHost : IAsyncDisposable
         {
             Region = region,
             DataFolder = Path.Combine(_folder, "agent"),
-            Server = new Uri("http://127.0.0.1:1"),
+            Server = server ?? new Uri("http://127.0.0.1:1"),
             TokenFile = Path.Combine(_folder, "token"),
             Host = "127.0.0.1",
             DatabasePort = Port,
+            PeerPort = FreePort(),
             SecretsFolder = secrets,
             SharedBuffers = "32MB",
             Lifeline = lifeline,
@@ -63,6 +64,15 @@ internal sealed class AgentHost : IAsyncDisposable
     public AgentWork Work => (AgentWork)_services.GetRequiredService<INodeWork>();
     public DatabaseReading? Reading => _services.GetRequiredService<ReadingLoop>().Last;
 
+    /// <summary>Starts what keeps leases: the loop that renews, and the door for peers.</summary>
+    public async Task KeepLeasesAsync()
+    {
+        foreach (var service in _services.GetServices<Microsoft.Extensions.Hosting.IHostedService>().Where(s => s is LeaseKeeper or PeerDoor))
+            await service.StartAsync(TestContext.Current.CancellationToken);
+    }
+
+    public LeaseReading? Lease => _services.GetRequiredService<LeaseKeeper>().Reading;
+
     /// <summary>A new folder that PostgreSQL's user can enter.</summary>
     public static string NewFolder()
     {
@@ -74,7 +84,7 @@ internal sealed class AgentHost : IAsyncDisposable
     /// <summary>The agent ends without a word and starts again from what is on its disk; PostgreSQL and its guard go on.</summary>
     public async Task RestartAsync()
     {
-        await _services.DisposeAsync();
+        await EndServicesAsync();
         _services = Build();
     }
 
@@ -195,6 +205,13 @@ internal sealed class AgentHost : IAsyncDisposable
             }
         }
         catch (IOException) { } // the folder goes with the machine
+        await EndServicesAsync();
+    }
+
+    private async Task EndServicesAsync()
+    {
+        foreach (var service in _services.GetServices<Microsoft.Extensions.Hosting.IHostedService>().Where(s => s is LeaseKeeper or PeerDoor))
+            await service.StopAsync(CancellationToken.None);
         await _services.DisposeAsync();
     }
 

@@ -63,7 +63,7 @@ internal sealed partial class AutoFailoverLoop : ReconcileLoop
         if (!verdict.Lost)
         {
             _tried.Remove(database);
-            if (verdict is { Against: 0, Observers: >= FailoverVerdict.ObserversMin } && record.State == EpochState.Open)
+            if (verdict.Well && record.State == EpochState.Open)
                 await RememberAsync(database, record.Epoch, fence, cancel);
             return;
         }
@@ -104,7 +104,7 @@ internal sealed partial class AutoFailoverLoop : ReconcileLoop
 
     private static string KeyOf(string database) => $"databases/{database}/well";
 
-    /// <summary>Once an epoch: its primary was seen well by all.</summary>
+    /// <summary>Once an epoch: its primary was seen well.</summary>
     private async Task RememberAsync(string database, long epoch, Fence fence, CancellationToken cancel)
     {
         if (_well == epoch)
