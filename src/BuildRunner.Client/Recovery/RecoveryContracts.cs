@@ -58,7 +58,60 @@ public sealed record RecoveryStatus
     public required double RpoSeconds { get; init; }
     public required double RtoSeconds { get; init; }
     public required IReadOnlyList<DatabaseStatus> Databases { get; init; }
+
+    /// <summary>The names in one sentence.</summary>
     public string? Dns { get; init; }
+
+    /// <summary>The users' name and `primary.NAME`; empty without a DNS driver.</summary>
+    public IReadOnlyList<DnsRecordStatus> DnsRecords { get; init; } = [];
+}
+
+/// <summary>A name: what it should answer, what was written, and what each server answers.</summary>
+public sealed record DnsRecordStatus
+{
+    public required string Name { get; init; }
+
+    /// <summary>Addresses, or one host name.</summary>
+    public required IReadOnlyList<string> Wanted { get; init; }
+    public required double TtlSeconds { get; init; }
+
+    /// <summary>Null: nothing was written yet.</summary>
+    public IReadOnlyList<string>? Written { get; init; }
+    public DateTimeOffset? WrittenAt { get; init; }
+    public string? Driver { get; init; }
+
+    /// <summary>Whether every authoritative server answers what is wanted, and since when they do.</summary>
+    public required bool Settled { get; init; }
+    public DateTimeOffset? SettledAt { get; init; }
+
+    /// <summary>Why it is taken to be so, a clause.</summary>
+    public string? Reason { get; init; }
+    public DateTimeOffset? TroubledSince { get; init; }
+
+    /// <summary>What the last write ran into, and what to do.</summary>
+    public string? Problem { get; init; }
+    public string? Fix { get; init; }
+
+    /// <summary>When the authoritative servers were last asked.</summary>
+    public DateTimeOffset? ReadAt { get; init; }
+    public required IReadOnlyList<DnsAnswerStatus> Servers { get; init; }
+
+    /// <summary>Resolvers that the policy names; until the time to live is over they may answer what was before.</summary>
+    public IReadOnlyList<DnsAnswerStatus> Resolvers { get; init; } = [];
+}
+
+/// <summary>A name server's answer.</summary>
+public sealed record DnsAnswerStatus
+{
+    public required string Server { get; init; }
+
+    /// <summary>Null: no answer, and `error` says why.</summary>
+    public IReadOnlyList<string>? Answers { get; init; }
+    public string? Error { get; init; }
+    public required bool Right { get; init; }
+
+    /// <summary>Since when it answers so, as far as was seen.</summary>
+    public required DateTimeOffset Since { get; init; }
 }
 
 public sealed record DatabaseStatus
@@ -75,6 +128,9 @@ public sealed record DatabaseStatus
     public double? RpoNowSeconds { get; init; }
     public long? RpoNowBytes { get; init; }
     public required IReadOnlyList<CopyStatus> Regions { get; init; }
+
+    /// <summary>How the primary's right to acknowledge ends by itself; null: it does not (`recovery.fencing: confirm`).</summary>
+    public LeaseStatus? Lease { get; init; }
     public LastFailover? LastFailover { get; init; }
 }
 
@@ -94,6 +150,20 @@ public sealed record CopyStatus
     /// <summary>Age of its agent's newest report; null: none.</summary>
     public double? ReportAgeSeconds { get; init; }
     public EffectCounts? Effects { get; init; }
+}
+
+public sealed record LeaseStatus
+{
+    /// <summary>The arbiter knows that nothing is acknowledged past its end: it may be waited for (proof `expired`).</summary>
+    public required bool Enforced { get; init; }
+    public required double TtlSeconds { get; init; }
+
+    /// <summary>Until the primary's deadline, as its agent last reported; negative: past it; null: unknown.</summary>
+    public double? LeftSeconds { get; init; }
+
+    /// <summary>The primary goes on by the candidates' promises, because it does not hear the server.</summary>
+    public bool ByFailsafe { get; init; }
+    public string? Detail { get; init; }
 }
 
 public sealed record LastFailover

@@ -43,6 +43,17 @@ internal static class Forms
             : Judged<string>.Error($"'{PolicyReading.Quote(text)}' is no address to listen on.", "Write host and port: 127.0.0.1:8453."),
         value => value);
 
+    /// <summary>A name server: a host, and a port where it is not 53.</summary>
+    public static readonly ScalarForm<string> Server = new("host or host:port",
+        text => ServerAddress.TryParse(text, out _) ? new(text)
+            : Judged<string>.Error($"'{PolicyReading.Quote(text)}' is no address of a server.", "Write a host, with a port where it is not 53: 10.0.0.53, ns1.example.org:5353 or [2001:db8::1]:53."),
+        value => value);
+
+    /// <summary>A reference to a secret; the secret itself is refused and not repeated.</summary>
+    public static readonly ScalarForm<string> Secret = new("env:NAME or file:PATH",
+        text => Secrets.Wrong("", text, isSecret: true) is { } wrong ? Judged<string>.Error(wrong, "Write `env:NAME` or `file:PATH`. A secret that stood in a policy has been seen: change it.") : new(text),
+        value => value);
+
     public static readonly ScalarForm<string> Network = new("network",
         text => System.Net.IPNetwork.TryParse(text, out _) || System.Net.IPAddress.TryParse(text, out _)
             ? new(text)

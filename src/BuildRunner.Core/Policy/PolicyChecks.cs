@@ -199,10 +199,56 @@ internal static class PolicyChecks
     {
         if (document.Health.Timeout > document.Health.Interval)
             reading.Wrong(reading.At("health.timeout"), "health.timeout", $"A check of {Units.Write(document.Health.Timeout)} does not fit into an interval of {Units.Write(document.Health.Interval)}.", "Make the timeout at most the interval.");
-        if (document.Dns is { Driver: not "none", Name.Length: 0 })
-            reading.Wrong(reading.At("dns.driver"), "dns.name", $"`driver: {document.Dns.Driver}` needs a name.", "Write `name:` with the name that users resolve.");
-        if (document.Dns is { Driver: "file", File: null })
-            reading.Wrong(reading.At("dns.driver"), "dns.file", "`driver: file` needs a file.", "Write `file:` with the path of the zone file.");
+        CheckDns(document, reading);
+    }
+
+    private static void CheckDns(PolicyDocument document, PolicyReading reading)
+    {
+        var dns = document.Dns;
+        var regions = document.Regions.Select(r => r.Code).ToList();
+        foreach (var code in dns.Weights.Keys)
+            Refer(reading, $"dns.weights.{code}", code, regions, "regions");
+        foreach (var code in dns.Addresses.Keys)
+            Refer(reading, $"dns.addresses.{code}", code, regions, "regions");
+        if (dns.Driver == DnsRules.None)
+            return;
+
+        void Needs(string path, string what, string fix) => reading.Wrong(reading.At("dns.driver"), path, $"`driver: {dns.Driver}` needs {what}.", fix);
+        if (dns.Name.Length == 0)
+            Needs("dns.name", "a name", "Write `name:` with the name that users resolve.");
+        switch (dns.Driver)
+        {
+            case DnsRules.Zonefile when dns.File is null:
+                Needs("dns.file", "a file", "Write `file:` with the path of the zone file.");
+                break;
+            case DnsRules.Rfc2136:
+                if (dns.Update.Server is null)
+                    Needs("dns.rfc2136.server", "the server that takes updates", "Write `rfc2136:` and below it `server: 10.0.0.53`: the zone's primary server.");
+                if (dns.Update.Key is null)
+                    Needs("dns.rfc2136.key", "a TSIG key", "Write `key: env:NAME` or `key: file:PATH` under `rfc2136:`; `tsig-keygen` makes one.");
+                break;
+            case DnsRules.Cloudflare:
+                if (dns.CloudflareApi.Token is null)
+                    Needs("dns.cloudflare.token", "an API token", "Write `cloudflare:` and below it `token: env:NAME` or `token: file:PATH`.");
+                if (dns.Ttl < TimeSpan.FromSeconds(30))
+                    reading.Wrong(reading.At(reading.IsSet("dns.ttl") ? "dns.ttl" : "dns.driver"), "dns.ttl", $"Cloudflare takes no `ttl` of {Units.Write(dns.Ttl)}.", "Write `ttl: 60s`; an Enterprise zone takes 30s.");
+                break;
+            case DnsRules.Exec when dns.Command.Command.Count == 0:
+                Needs("dns.exec.command", "a command", "Write `exec:` and below it `command: [/path/to/program, argument]`.");
+                break;
+            case DnsRules.Embedded when dns.NameServers.Count == 0 && (dns.Listen.StartsWith("0.0.0.0:", StringComparison.Ordinal) || dns.Listen.StartsWith("[::]:", StringComparison.Ordinal)):
+                reading.Wrong(reading.At("dns.listen"), "dns.name_servers", "It listens on every address, so it does not know under which one the world finds it.", "Write `name_servers: [ns1.example.org]`, the names that the parent zone delegates to.");
+                break;
+        }
+        // Beside others a name cannot be a CNAME: a region that has only a host name could not be told to users.
+        if (document.Regions.Count < 2)
+            return;
+        foreach (var region in document.Regions)
+        {
+            var hosts = dns.Addresses.GetValueOrDefault(region.Code) ?? (Uri.TryCreate(region.Endpoint, UriKind.Absolute, out var uri) ? [uri.Host.Trim('[', ']')] : []);
+            if (hosts.Count > 0 && hosts.All(h => !System.Net.IPAddress.TryParse(h, out _)))
+                reading.Wrong(reading.At(reading.IsSet($"dns.addresses.{region.Code}") ? $"dns.addresses.{region.Code}" : "dns.driver"), $"dns.addresses.{region.Code}", $"{region.Code} is reached at {PolicyReading.Quote(hosts[0])}, and a name with several regions holds addresses, not host names.", $"Write `addresses:` and below it `{region.Code}: [192.0.2.1]`, the addresses that users reach its gateway at.");
+        }
     }
 
     private static void ReferAndAllow(PolicyDocument document, PolicyReading reading, string path, string region)

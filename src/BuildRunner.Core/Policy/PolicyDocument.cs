@@ -249,16 +249,3 @@ public sealed record ScalingRules
 
 /// <summary>An entry of `channels`; a secret in it is a reference (`env:NAME`, `file:PATH`), never the secret.</summary>
 public sealed record ChannelDefinition(string Name, string Type, IReadOnlyDictionary<string, string> Settings);
-
-/// <summary>The section `dns`.</summary>
-public sealed record DnsRules
-{
-    /// <summary>`embedded`, `file`, or `none`.</summary>
-    public string Driver { get; init; } = "none";
-
-    /// <summary>Name that users resolve; `primary.NAME` follows the primary.</summary>
-    public string Name { get; init; } = "";
-    public TimeSpan Ttl { get; init; } = TimeSpan.FromSeconds(5);
-    public string Listen { get; init; } = "127.0.0.1:8453";
-    public string? File { get; init; }
-}

@@ -153,12 +153,38 @@ internal static class PolicySchema
         .Key("quarterly", Forms.Cron, r => r.Quarterly, (r, v) => r with { Quarterly = v }, "Cross-region data recovery.")
         .Key("annually", Forms.Cron, r => r.Annually, (r, v) => r with { Annually = v }, "Complete disaster.");
 
+    private static readonly PolicyShape<Rfc2136Rules> Rfc2136 = new PolicyShape<Rfc2136Rules>()
+        .Key("server", Forms.Server, r => r.Server!, (r, v) => r with { Server = v }, "The zone's primary server, which takes the updates.")
+        .Key("zone", Forms.Host, r => r.Zone!, (r, v) => r with { Zone = v }, "Zone that the name lies in; without it the server is asked.")
+        .Key("key_name", Forms.Host, r => r.KeyName, (r, v) => r with { KeyName = v }, "Name of the TSIG key, as the server knows it.")
+        .Key("key_algorithm", Forms.Word("hmac-sha256", "hmac-sha384", "hmac-sha512"), r => r.KeyAlgorithm, (r, v) => r with { KeyAlgorithm = v }, "Algorithm of the key.")
+        .Key("key", Forms.Secret, r => r.Key!, (r, v) => r with { Key = v }, "The key in base64, by reference.");
+
+    private static readonly PolicyShape<CloudflareRules> Cloudflare = new PolicyShape<CloudflareRules>()
+        .Key("token", Forms.Secret, r => r.Token!, (r, v) => r with { Token = v }, "API token with DNS Write on the zone, by reference.")
+        .Key("zone_id", Forms.Name, r => r.ZoneId!, (r, v) => r with { ZoneId = v }, "Id of the zone; without it the zone is looked up, for which the token needs Zone Read too.")
+        .Key("api", Forms.Url, r => r.Api, (r, v) => r with { Api = v }, "Address of the API.");
+
+    private static readonly PolicyShape<DnsExecRules> DnsExec = new PolicyShape<DnsExecRules>()
+        .Key("command", new ListForm<string>(Forms.Text, "command line, or list of arguments", splitsText: true), r => r.Command.Count == 0 ? null! : r.Command, (r, v) => r with { Command = v }, "Program and arguments; it reads JSON and writes JSON (docs/guide/dns.md).")
+        .Key("timeout", Forms.Duration(TimeSpan.FromMilliseconds(100), TimeSpan.FromMinutes(1)), r => r.Timeout, (r, v) => r with { Timeout = v }, "It is ended after this.");
+
     private static readonly PolicyShape<DnsRules> Dns = new PolicyShape<DnsRules>()
-        .Key("driver", Forms.Word("none", "embedded", "file"), r => r.Driver, (r, v) => r with { Driver = v }, "Who answers for the users' name.")
+        .Key("driver", Forms.Word(DnsRules.None, DnsRules.Embedded, DnsRules.Zonefile, DnsRules.Rfc2136, DnsRules.Cloudflare, DnsRules.Exec), r => r.Driver, (r, v) => r with { Driver = v }, "Who keeps the records of the users' name.")
         .Key("name", Forms.Host, r => r.Name.Length == 0 ? null! : r.Name, (r, v) => r with { Name = v }, "The users' name; `primary.NAME` follows the primary.")
         .Key("ttl", Forms.Duration(TimeSpan.FromSeconds(1), TimeSpan.FromDays(1)), r => r.Ttl, (r, v) => r with { Ttl = v }, "How long an answer may be kept.")
+        .Key("addresses", new MapForm<IReadOnlyList<string>>(new ListForm<string>(Forms.Host, "list of addresses"), "REGION: list of addresses", Forms.NameWrong), r => r.Addresses, (r, v) => r with { Addresses = v }, "Where users reach a region's gateway; without an entry at the host of its `endpoint`.")
+        .Key("weights", new MapForm<int>(Forms.Count(0, 1000), "REGION: whole number", Forms.NameWrong), r => r.Weights, (r, v) => r with { Weights = v }, "Shares of the regions, 100 without an entry; 0 keeps users away while another region lives.")
+        .Key("servers", new ListForm<string>(Forms.Server, "list of servers"), r => r.Servers, (r, v) => r with { Servers = v }, "Authoritative servers that every write is read back from; empty: those of the zone's NS records.")
+        .Key("resolvers", new ListForm<string>(Forms.Server, "list of servers"), r => r.Resolvers, (r, v) => r with { Resolvers = v }, "Resolvers that are watched; nothing waits for them before traffic resumes.")
+        .Key("check_interval", Forms.Duration(TimeSpan.FromSeconds(1), TimeSpan.FromHours(1)), r => r.CheckInterval, (r, v) => r with { CheckInterval = v }, "How often records that are well are read back; a change by hand is put back within it.")
         .Key("listen", Forms.Listen, r => r.Listen, (r, v) => r with { Listen = v }, "Where `embedded` answers.")
-        .Key("file", Forms.Text, r => r.File!, (r, v) => r with { File = v }, "Zone file that `file` writes.");
+        .Key("answers", Forms.Word<DnsChoice>(), r => r.Answers, (r, v) => r with { Answers = v }, "What `embedded` answers of several: the gateway nearest the asker, one by `weights`, or all.")
+        .Key("name_servers", new ListForm<string>(Forms.Host, "list of host names"), r => r.NameServers, (r, v) => r with { NameServers = v }, "Names that `embedded` gives in NS and SOA; empty: `ns.NAME`.")
+        .Key("file", Forms.Text, r => r.File!, (r, v) => r with { File = v }, "Zone file that `file` writes.")
+        .Part("rfc2136", Rfc2136, r => r.Update, (r, v) => r with { Update = v }, "Dynamic update with TSIG: BIND, Knot, PowerDNS.")
+        .Part("cloudflare", Cloudflare, r => r.CloudflareApi, (r, v) => r with { CloudflareApi = v }, "Cloudflare's API.")
+        .Part("exec", DnsExec, r => r.Command, (r, v) => r with { Command = v }, "A command of your own.");
 
     private static readonly PolicyShape<ObjectiveDefinition> Objective = new PolicyShape<ObjectiveDefinition>()
         .Key("errors", Forms.Optional(Forms.Share(0, 99.9999m)), o => o.ErrorsMin, (o, v) => o with { ErrorsMin = v }, "Share of answers that are no errors; without it 100% less the budget's `error_rate`.")

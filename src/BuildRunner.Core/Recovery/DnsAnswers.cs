@@ -1,45 +1,60 @@
-using System.Net;
-using System.Net.Sockets;
+using BuildRunner.Core.Policy;
+using BuildRunner.Core.Regions;
 
 namespace BuildRunner.Core.Recovery;
 
-/// <summary>A set of records of one name and type.</summary>
-public sealed record DnsRecordSet(string Name, string Type, IReadOnlyList<string> Addresses, TimeSpan Ttl)
-{
-    public bool Same(DnsRecordSet? other) => other is not null && Name == other.Name && Type == other.Type && Ttl == other.Ttl
-        && Addresses.Order(StringComparer.Ordinal).SequenceEqual(other.Addresses.Order(StringComparer.Ordinal));
-}
-
 /// <summary>A region's gateway as the names see it.</summary>
-public sealed record DnsGateway(string Region, string Endpoint, bool Live);
+/// <param name="Region">Its code.</param>
+/// <param name="Hosts">Where users reach it: addresses, or one host name.</param>
+/// <param name="Live">Whether it may be answered; a dead region's address goes.</param>
+/// <param name="Draining">No new work is wanted there.</param>
+/// <param name="Weight">Its share; 0: none while another lives.</param>
+public sealed record DnsGateway(string Region, IReadOnlyList<string> Hosts, bool Live, bool Draining = false, int Weight = 100)
+{
+    public static DnsGateway Of(RegionDefinition region, DnsRules rules, bool live, HealthState? health) => new(
+        region.Code, rules.Addresses.GetValueOrDefault(region.Code) ?? (Host(region.Endpoint) is { } host ? [host] : []),
+        live && health != HealthState.Unhealthy, health == HealthState.Draining, rules.Weights.GetValueOrDefault(region.Code, 100));
+
+    private static string? Host(string endpoint) => Uri.TryCreate(endpoint, UriKind.Absolute, out var uri) ? uri.Host.Trim('[', ']') : endpoint.Length > 0 ? endpoint : null;
+}
 
 /// <summary>What the users' name and `primary.NAME` should answer.</summary>
 public static class DnsAnswers
 {
+    public static string PrimaryOf(string name) => $"primary.{DnsRecord.Canonical(name)}";
+
     /// <summary>
-    /// NAME: every live gateway; a dead region's address goes. When none lives the sets are empty and whatever was answered before
-    /// stands: an answer that may work is better than none. `primary.NAME`: the gateway of the primary's region.
+    /// NAME: the live gateways that want work; when none wants it, the live ones. When none lives NAME is not among the answers, and whatever
+    /// it answered before stands: an answer that may work is better than none. `primary.NAME`: the gateway of the primary's region.
     /// </summary>
-    public static IReadOnlyList<DnsRecordSet> Decide(string name, TimeSpan ttl, IReadOnlyList<DnsGateway> gateways, string? primary)
+    /// <param name="name">The users' name.</param>
+    /// <param name="ttl">How long an answer may be kept.</param>
+    /// <param name="gateways">One for each region, in the policy's order.</param>
+    /// <param name="primary">Region that the epoch's record names; null: none yet.</param>
+    /// <param name="kept">What NAME was given before, where a server that has just started has not heard of everyone: nothing of it is withdrawn.</param>
+    public static IReadOnlyList<DnsRecord> Decide(string name, TimeSpan ttl, IReadOnlyList<DnsGateway> gateways, string? primary, IReadOnlyList<string>? kept = null)
     {
-        var sets = new List<DnsRecordSet>();
-        var live = gateways.Where(g => g.Live).ToList();
-        sets.AddRange(Sets(name, ttl, live.Select(g => Host(g.Endpoint)), several: true));
-        if (gateways.FirstOrDefault(g => g.Region == primary) is { } home)
-            sets.AddRange(Sets($"primary.{name}", ttl, [Host(home.Endpoint)], several: false));
-        return sets;
+        var records = new List<DnsRecord>();
+        var live = gateways.Where(g => g.Live && g.Hosts.Count > 0).ToList();
+        var given = FirstOfAny(live.Where(g => g is { Draining: false, Weight: > 0 }), live.Where(g => g.Weight > 0), live);
+        var home = gateways.FirstOrDefault(g => g.Region == primary);
+        if (given.Count > 0)
+            records.Add(DnsRecord.Of(name, ttl, Together([.. given.SelectMany(g => g.Hosts), .. Known(gateways, kept)], home?.Hosts)));
+        if (home is { Hosts.Count: > 0 })
+            records.Add(DnsRecord.Of(PrimaryOf(name), ttl, Together(home.Hosts, null)));
+        return records;
     }
 
-    private static IEnumerable<DnsRecordSet> Sets(string name, TimeSpan ttl, IEnumerable<string> hosts, bool several)
+    /// <summary>What was given before and still belongs to a region: an address that no region has any more goes at once.</summary>
+    private static IEnumerable<string> Known(IReadOnlyList<DnsGateway> gateways, IReadOnlyList<string>? kept) =>
+        kept is null ? [] : gateways.Where(g => g.Weight > 0).SelectMany(g => g.Hosts).Where(h => kept.Contains(DnsRecord.Canonical(h)));
+
+    /// <summary>Addresses stand together; a host name stands alone, the primary's before others.</summary>
+    private static List<string> Together(IReadOnlyList<string> hosts, IReadOnlyList<string>? first)
     {
-        var known = hosts.Distinct(StringComparer.Ordinal).ToList();
-        var addresses = known.Select(h => IPAddress.TryParse(h, out var address) ? address : null).OfType<IPAddress>().ToList();
-        foreach (var family in addresses.GroupBy(a => a.AddressFamily))
-            yield return new(name, family.Key == AddressFamily.InterNetwork ? "A" : "AAAA", [.. family.Select(a => a.ToString()).Order(StringComparer.Ordinal)], ttl);
-        // A name beside others cannot be a CNAME; a load balancer's name serves where it stands alone.
-        if (addresses.Count == 0 && known is [var alias] && !(several && alias == name))
-            yield return new(name, "CNAME", [alias], ttl);
+        var addresses = hosts.Where(h => DnsRecord.TypeOf(h) != DnsRecord.Cname).ToList();
+        return addresses.Count > 0 ? addresses : [hosts.FirstOrDefault(h => first?.Contains(h) == true) ?? hosts[0]];
     }
 
-    private static string Host(string endpoint) => Uri.TryCreate(endpoint, UriKind.Absolute, out var uri) ? uri.Host.Trim('[', ']') : endpoint;
+    private static List<DnsGateway> FirstOfAny(params IEnumerable<DnsGateway>[] choices) => choices.Select(c => c.ToList()).FirstOrDefault(c => c.Count > 0) ?? [];
 }

@@ -39,7 +39,7 @@ internal static class HouseReadiness
         if (reading.Dns is not { } dns)
             yield return Make("dns.none", ReadinessSeverity.Warning, "No DNS driver is set up: after the loss of a gateway's region the users' name still holds its address.", "Set dns.driver and dns.name, or see to it that something else withdraws the address.");
         else if (dns.WriteError is { } error)
-            yield return Make("dns.not_writable", ReadinessSeverity.Red, $"The last write of the DNS driver '{dns.Driver}' failed: {error}", "Give it access to the zone again (address, key, rights); `br dr status` shows what the name servers answer.");
+            yield return Make("dns.not_writable", ReadinessSeverity.Red, $"The last write of the DNS driver '{dns.Driver}' failed: {error}", dns.Fix ?? "Give it access to the zone again (address, key, rights); `br dr status` shows what the name servers answer.");
         else if (!dns.Settled)
             yield return Make("dns.not_settled", ReadinessSeverity.Red, $"The DNS driver '{dns.Driver}' has not brought about what should be answered: {dns.Said}", "See whether the driver can write the zone and whether its name servers answer; `br dr status` shows both.");
     }

@@ -50,4 +50,4 @@ public sealed record ReadinessRegion(string Code, HealthState Health, bool Takes
 public sealed record ReadinessServer(bool Alone, string? Region);
 
 /// <summary>How writing and reading back names goes. <paramref name="Settled"/>: every authoritative server answers what it should.</summary>
-public sealed record ReadinessDns(string Driver, bool Settled, string Said, string? WriteError = null);
+public sealed record ReadinessDns(string Driver, bool Settled, string Said, string? WriteError = null, string? Fix = null);

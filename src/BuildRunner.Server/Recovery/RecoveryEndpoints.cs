@@ -1,5 +1,6 @@
 using BuildRunner.Client.Recovery;
 using BuildRunner.Core.Databases;
+using BuildRunner.Core.Policy;
 using BuildRunner.Core.Recovery;
 using BuildRunner.Server.Policy;
 using BuildRunner.Server.Recovery.Dns;
@@ -12,16 +13,13 @@ namespace BuildRunner.Server.Recovery;
 /// <summary>`/v1/dr/status`: who is primary, how far the copies are behind, and what the last failover came to.</summary>
 internal static class RecoveryEndpoints
 {
-    public static async Task<IResult> StatusAsync(IPolicySource policy, FailoverReader reader, RunRecords records, DnsLoop dns, CancellationToken cancel)
+    public static async Task<IResult> StatusAsync(IPolicySource policy, FailoverReader reader, RunRecords records, DnsLoop dns, DnsWatchLoop resolvers, CancellationToken cancel)
     {
         var rules = policy.Current.Recovery;
         var runs = await records.ListAsync(cancel);
         var databases = new List<DatabaseStatus>();
         foreach (var name in policy.Current.Databases.Select(d => d.Name).DefaultIfEmpty("main"))
             databases.Add(Status(await reader.ReadAsync(name, cancel), runs));
-        string said;
-        try { said = (await dns.CheckAsync(cancel)).Sentence; }
-        catch (Exception error) when (!cancel.IsCancellationRequested) { said = error.Message; } // names that cannot be read are part of the answer
         return TypedResults.Json(new RecoveryStatus
         {
             Enabled = rules.Enabled,
@@ -31,7 +29,8 @@ internal static class RecoveryEndpoints
             RpoSeconds = rules.Rpo.TotalSeconds,
             RtoSeconds = rules.Rto.TotalSeconds,
             Databases = databases,
-            Dns = said,
+            Dns = DnsStatus.Sentence(dns),
+            DnsRecords = DnsStatus.Of(dns, resolvers),
         }, RecoveryJson.Default.RecoveryStatus);
     }
 
@@ -49,6 +48,7 @@ internal static class RecoveryEndpoints
             RpoNowSeconds = best?.KnownLag?.TotalSeconds,
             RpoNowBytes = best?.KnownLagBytes,
             Regions = [.. facts.Regions.Where(r => r.HasDatabase).Select(Copy)],
+            Lease = Lease(facts),
             LastFailover = last is null ? null : new LastFailover
             {
                 Run = last.Id,
@@ -59,6 +59,15 @@ internal static class RecoveryEndpoints
                 Lost = last.Lost,
             },
         };
+    }
+
+    private static LeaseStatus? Lease(FailoverFacts facts)
+    {
+        if (facts.Rules.Lease() is not { } terms)
+            return null;
+        var primary = facts.Record is { } record ? facts.Region(record.Primary) : null;
+        var held = primary is { AgentReachable: true } ? primary.Reading?.Lease : null;
+        return new LeaseStatus { Enforced = facts.LeaseEnforced, TtlSeconds = terms.Ttl.TotalSeconds, LeftSeconds = held?.Left.TotalSeconds, ByFailsafe = held?.ByFailsafe ?? false, Detail = held?.Detail };
     }
 
     private static CopyStatus Copy(FailoverRegion region) => new()

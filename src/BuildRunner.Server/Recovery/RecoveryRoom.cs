@@ -41,20 +41,25 @@ public static class RecoveryRoom
         services.AddRunbookAction<MoveAction>();
         services.AddRunbookAction<PromoteAction>();
         services.AddRunbookAction<OpenAction>();
-        services.AddRunbookAction<DnsAction>();
+        services.AddRunbookAction<UpdateDnsAction>();
         services.AddRunbookAction<WarmAction>();
         services.AddRunbookAction<VerifyAction>();
         services.AddRunbookAction<ResumeAction>();
-        services.AddRunbookAction<SettleDnsAction>();
         services.AddRunbookAction<SettleFollowersAction>();
 
-        services.AddSingleton<DnsRecords>();
+        services.AddSingleton<DnsBook>();
+        services.AddSingleton<AuthoritativeServers>();
         services.AddSingleton<EmbeddedDns>();
         services.AddSingleton<IDnsDriver>(provider => provider.GetRequiredService<EmbeddedDns>());
         services.AddSingleton<IDnsDriver, FileDns>();
+        services.AddSingleton<IDnsDriver, Rfc2136Dns>();
+        services.AddSingleton<IDnsDriver, CloudflareDns>();
+        services.AddSingleton<IDnsDriver, ExecDns>();
         services.AddSingleton<DnsLoop>();
+        services.AddSingleton<DnsWatchLoop>();
         services.AddSingleton<IHostedService>(provider => provider.GetRequiredService<EmbeddedDns>());
         services.AddSingleton<IHostedService>(provider => provider.GetRequiredService<DnsLoop>());
+        services.AddSingleton<IHostedService>(provider => provider.GetRequiredService<DnsWatchLoop>());
         services.AddHostedService<RunReportLoop>();
         return services;
     }

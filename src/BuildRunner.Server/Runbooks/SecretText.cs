@@ -17,13 +17,16 @@ internal static class SecretText
 
     private static bool IsReference(string value) => value.StartsWith("env:", StringComparison.Ordinal) || value.StartsWith("file:", StringComparison.Ordinal);
 
-    private static (string? Value, string? Wrong) Resolve(string value)
+    /// <summary>Reads a reference that the policy or a runbook holds; the error names the variable or the file, never its content.</summary>
+    public static (string? Value, string? Wrong) Resolve(string value)
     {
         if (value.StartsWith("env:", StringComparison.Ordinal))
         {
             var name = value[4..];
             return Environment.GetEnvironmentVariable(name) is { Length: > 0 } found ? (found, null) : (null, $"The environment variable {name} of the server is not set.");
         }
+        if (!IsReference(value))
+            return (null, "It is no reference to a secret: write env:NAME or file:PATH.");
         var path = value[5..];
         try
         {

@@ -123,11 +123,13 @@ internal static class RecoveryCommands
                 { } rpo => $"at most the writes of {RunTables.Time(rpo * 1000)}",
             };
             console.MarkupLine($"A failover now would lose {loses} (objective {RunTables.Time(status.RpoSeconds * 1000)}).");
+            console.MarkupLine(Lease(database, status.AutoFailover));
             if (database.LastFailover is { } last)
                 console.MarkupLine(Markup.Escape($"Last failover: {last.At:yyyy-MM-dd HH:mm} UTC to {last.To}, {last.State}{(last.OutageMs is { } ms ? $"; writes were away for {RunTables.Time(ms)}" : "")}{(last.Lost is { } lost ? $"; lost: {RunTables.Lost(lost)}" : "")} ({last.Run})."));
             else
                 console.MarkupLine("[grey]No failover yet.[/]");
         }
+        DnsTables.Records(console, status);
         if (!status.Enabled)
             console.MarkupLine("[yellow]DR_ENABLED is false: no backup, drill or run is started.[/]");
         if (status.Mode == "observe")
@@ -135,6 +137,19 @@ internal static class RecoveryCommands
         if (status.Freeze is { } freeze)
             console.MarkupLine($"[yellow]Frozen: {Markup.Escape(freeze)}[/]");
     }
+
+    private static string Lease(DatabaseStatus database, bool automatic) => database.Lease switch
+    {
+        null when automatic => "[yellow]Automatic failover is on, and no lease is kept: look at `br config show`.[/]",
+        null => "[grey]Automatic failover is off: a person decides (AUTO_FAILOVER_ENABLED).[/]",
+        { ByFailsafe: true } lease => $"[yellow]Automatic failover is on; {Markup.Escape(database.Primary ?? "the primary")} does not hear the server and goes on by the candidates' promises ({Left(lease)}).[/]",
+        { Enforced: true } lease => $"Automatic failover is on; the lease of {Markup.Escape(database.Primary ?? "the primary")} is enforced ({Left(lease)}).",
+        { } lease => $"[yellow]Automatic failover is on, and the lease of {Markup.Escape(database.Primary ?? "the primary")} is not enforced yet{(lease.Detail is { } why ? $" ({Markup.Escape(why)})" : "")}: a lost region is replaced only with another proof.[/]",
+    };
+
+    private static string Left(LeaseStatus lease) => lease.LeftSeconds is { } left
+        ? string.Create(CultureInfo.InvariantCulture, $"{left:0.0} s left of {lease.TtlSeconds:0.#} s")
+        : $"how much is left is unknown; it is {lease.TtlSeconds.ToString("0.#", CultureInfo.InvariantCulture)} s long";
 
     private static string Behind(double? seconds, long? bytes) => (seconds, bytes) switch
     {

@@ -98,19 +98,6 @@ public class FailoverPlannerTests
         Assert.Empty(plan.Problems);
     }
 
-    [Fact]
-    public void Dns_DeadGateway_IsWithdrawn()
-    {
-        var sets = DnsAnswers.Decide("shop.br.test", TimeSpan.FromSeconds(5),
-            [new("us-east-1", "http://127.0.1.1:8080", false), new("us-west-1", "http://127.0.2.1:8080", true), new("eu-west-1", "http://127.0.3.1:8080", true)], "us-west-1");
-        Assert.Equal(["127.0.2.1", "127.0.3.1"], sets.Single(s => s.Name == "shop.br.test").Addresses);
-        Assert.Equal(["127.0.2.1"], sets.Single(s => s.Name == "primary.shop.br.test").Addresses);
-    }
-
-    [Fact]
-    public void Dns_NoLiveGateway_SaysNothing() =>
-        Assert.DoesNotContain(DnsAnswers.Decide("n", TimeSpan.Zero, [new("a", "http://127.0.0.1", false)], null), s => s.Name == "n");
-
     private static FailoverFacts Facts(Func<FailoverRegion, FailoverRegion>? east = null, Func<FailoverRegion, FailoverRegion>? west = null) => new()
     {
         Database = "main",

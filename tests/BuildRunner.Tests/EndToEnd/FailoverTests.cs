@@ -45,7 +45,7 @@ public sealed class FailoverTests(ITestOutputHelper output)
         if (through != Resolved) // that client also meets gateways that are gone
             Close(report.Outage!.Value, result.GetProperty("run").GetProperty("outage_ms").GetDouble());
         await HealedAsync(sandbox);
-        await AccountAsync(sandbox, result, report);
+        await AccountAsync(sandbox, result.GetProperty("run").GetProperty("id").GetString()!, report, output);
     }
 
     [Fact(Timeout = 400_000)]
@@ -63,7 +63,7 @@ public sealed class FailoverTests(ITestOutputHelper output)
 
         Assert.Equal("stopped", Proof(result));
         await HealedAsync(sandbox);
-        await AccountAsync(sandbox, result, report);
+        await AccountAsync(sandbox, result.GetProperty("run").GetProperty("id").GetString()!, report, output);
     }
 
     [Fact(Timeout = 1_800_000), Trait("Category", "long")]
@@ -119,12 +119,12 @@ public sealed class FailoverTests(ITestOutputHelper output)
     }
 
     /// <summary>Every acknowledged order is in the new primary once, but for at most the run's lost commits; none that failed is there.</summary>
-    private async Task AccountAsync(Sandbox sandbox, JsonElement result, OrderReport report)
+    internal static async Task AccountAsync(Sandbox sandbox, string run, OrderReport report, ITestOutputHelper output)
     {
         JsonElement lost = default;
         await Eventually.TrueAsync(async () =>
         {
-            var said = await sandbox.BrAsync("runbook", "status", result.GetProperty("run").GetProperty("id").GetString()!, "--output", "json");
+            var said = await sandbox.BrAsync("runbook", "status", run, "--output", "json");
             return said.Code == 0 && said.Json.GetProperty("run").TryGetProperty("lost", out lost)
                 && lost.ValueKind == JsonValueKind.Object && lost.GetProperty("commits").ValueKind == JsonValueKind.Number;
         }, "the loss is counted from the salvaged WAL", Cancel, Limit);

@@ -1,41 +1,13 @@
 using BuildRunner.Core.Policy;
-using BuildRunner.Core.Recovery;
-using BuildRunner.Server.Recovery.Dns;
 using BuildRunner.Server.Recovery.Failover;
 using BuildRunner.Tests.Support;
 
 namespace BuildRunner.Tests.Recovery;
 
-/// <summary>The drivers `file` of names and `exec` of power, against a real file and real commands.</summary>
+/// <summary>The driver `exec` of power, against real commands.</summary>
 public class DriverTests
 {
-    private static readonly TimeSpan Ttl = TimeSpan.FromSeconds(5);
-
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
-
-    [Fact(Timeout = 30_000)]
-    public async Task FileDns_SetClearAndReadBack_KeepsTheOtherNames()
-    {
-        using var folder = new TempFolder();
-        var file = folder.File("names");
-        var dns = new FileDns(new HousePolicy(new PolicyDocument { Dns = new DnsRules { Driver = "file", Name = "shop.test", File = file } }));
-        Assert.Empty((await dns.ReadBackAsync("shop.test", "A", Cancel)).Single().Addresses!);
-
-        await dns.SetAsync(new DnsRecordSet("shop.test", "A", ["10.0.0.1", "10.0.0.2"], Ttl), null, Cancel);
-        await dns.SetAsync(new DnsRecordSet("primary.shop.test", "A", ["10.0.0.1"], Ttl), null, Cancel);
-        await dns.SetAsync(new DnsRecordSet("shop.test", "AAAA", ["2001:db8::1"], Ttl), null, Cancel);
-        await dns.SetAsync(new DnsRecordSet("shop.test", "A", ["10.0.0.2"], Ttl), null, Cancel);
-        var written = await File.ReadAllTextAsync(file, Cancel);
-        await dns.SetAsync(new DnsRecordSet("shop.test", "A", ["10.0.0.2"], Ttl), null, Cancel); // repeatable
-        Assert.Equal("primary.shop.test. 5 IN A 10.0.0.1\nshop.test. 5 IN AAAA 2001:db8::1\nshop.test. 5 IN A 10.0.0.2\n", written);
-        Assert.Equal(written, await File.ReadAllTextAsync(file, Cancel));
-        Assert.Equal(["10.0.0.2"], (await dns.ReadBackAsync("shop.test", "A", Cancel)).Single().Addresses!);
-
-        await dns.ClearAsync("shop.test", "A", null, Cancel);
-        await dns.ClearAsync("shop.test", "A", null, Cancel);
-        Assert.Empty((await dns.ReadBackAsync("shop.test", "A", Cancel)).Single().Addresses!);
-        Assert.Equal(["10.0.0.1"], (await dns.ReadBackAsync("primary.shop.test", "A", Cancel)).Single().Addresses!);
-    }
 
     [Theory(Timeout = 30_000)]
     [InlineData("echo {region} is off", true, "ended with 0: us-east-1 is off")]

@@ -95,6 +95,7 @@ internal sealed class FailoverHouse : IAsyncDisposable
     public RunReportLoop Reports { get; private set; } = null!;
     public FailoverReader Reader { get; private set; } = null!;
     public DnsLoop Dns { get; private set; } = null!;
+    public DnsWatchLoop Resolvers { get; private set; } = null!;
     public Leases Leases { get; private set; } = null!;
     public SimulatedPower Power { get; } = new();
     public ConcurrentDictionary<string, SimulatedAgent> Agents { get; } = new();
@@ -109,14 +110,15 @@ internal sealed class FailoverHouse : IAsyncDisposable
         Runner?.Dispose();
         Records = new RunRecords(Store);
         var reach = new NodeReach(Links, _reports, Policy, _time);
-        var dns = new DnsLoop([], Policy, _reports, new HouseHealth(), Epochs, () => Fence, _time, NullLogger<DnsLoop>.Instance);
+        var dns = new DnsLoop([], Policy, _reports, new HouseHealth(), Epochs, new DnsBook(Store), new NoAlerts(), Events, () => Fence, _time, NullLogger<DnsLoop>.Instance);
+        Resolvers = new DnsWatchLoop(dns, Policy, _time, NullLogger<DnsWatchLoop>.Instance);
         Leases = new Leases(Store, Epochs, Policy, () => Fence, _time);
         IAction[] all =
         [
             new CloseAction(Epochs, Records, _time), new HoldAction(Traffic, reach), new FenceAction(Epochs, Links, _reports, reach, Power, new LeaseFence(Leases, Links, _time), Events, _time),
             new SelectAction(Epochs, Links, reach, _reports, Policy), new MoveAction(Epochs, _time), new PromoteAction(Links), new OpenAction(Epochs, Traffic, _time),
-            new DnsAction(dns), new WarmAction(Links, reach, Policy), new VerifyAction(Links, _reports, reach, Policy, _time), new ResumeAction(Traffic),
-            new SettleDnsAction(dns, _time), new SettleFollowersAction(Epochs, _reports, reach),
+            new UpdateDnsAction(dns, Resolvers, Policy, _time), new WarmAction(Links, reach, Policy), new VerifyAction(Links, _reports, reach, Policy, _time), new ResumeAction(Traffic),
+            new SettleFollowersAction(Epochs, _reports, reach),
             new PrepareAction(Epochs, Links), new HoldWritesAction(Traffic, reach), new SealAction(Epochs, Links), new CatchUpAction(Epochs, Links),
             new SettleMoveAction(Epochs, Links, _reports, reach),
         ];
@@ -321,6 +323,10 @@ internal sealed class SimulatedAgent(FailoverHouse house, string code)
     /// <summary>A fenced primary becomes a standby of the next one by itself, as agents do.</summary>
     public bool Rejoins { get; set; }
 
+    /// <summary>Promises the old primary nothing more, and how long its last promise runs.</summary>
+    public bool Refused { get; private set; }
+    public TimeSpan PromiseLeft { get; set; }
+
     /// <summary>Settings of a move are in force.</summary>
     public bool Prepared { get; private set; }
     public int Seals { get; private set; }
@@ -364,10 +370,16 @@ internal sealed class SimulatedAgent(FailoverHouse house, string code)
                 return Fails.Contains(order.Kind)
                     ? new OrderResult { Id = order.Id, Done = false, Error = "it has replayed only a part" }
                     : Done(order, new ReachResult(new Lsn(1000), 1), WireJson.Default.ReachResult);
+            case DatabaseOrders.Refuse:
+                if (Fails.Contains(order.Kind))
+                    return new OrderResult { Id = order.Id, Done = false, Error = "the disk is full" };
+                Refused = true;
+                return Done(order, new RefuseResult(PromiseLeft, true), WireJson.Default.RefuseResult);
             case DatabaseOrders.Cut or DatabaseOrders.Uncut:
                 if (Fails.Contains(order.Kind))
                     return new OrderResult { Id = order.Id, Done = false, Error = "the disk is full" };
                 Cuts += order.Kind == DatabaseOrders.Cut ? 1 : -1;
+                Refused &= order.Kind == DatabaseOrders.Cut;
                 return Done(order, new CutResult(1, Held, Held, 1, true), WireJson.Default.CutResult);
             case DatabaseOrders.CatchUp:
                 if (CatchUpFails)

@@ -32,7 +32,7 @@ public class SurvivalTests
             if (!alive)
                 house.Break(FailoverHouse.East);
             var struck = new Unlucky.Once();
-            house.Boot(null, action => action.Name == $"failover.{id}" ? new Unlucky(action, bad, struck) : action);
+            house.Boot(null, action => new Unlucky(action, bad, struck, id));
             Assert.Null(await house.RunAsync(Cancel, ("target", FailoverHouse.West)));
 
             var run = await house.TheRunAsync(Cancel);

@@ -59,7 +59,7 @@ public class SwitchoverTests
         {
             await using var house = await OpenAsync();
             var struck = new Unlucky.Once();
-            house.Boot(null, action => action.Name == step.Action ? new Unlucky(action, bad, struck) : action);
+            house.Boot(null, action => action.Name == step.Action ? new Unlucky(action, bad, struck, step.Id) : action);
             Assert.Null(await house.RunAsync("switchover", Cancel, ("target", FailoverHouse.West)));
 
             var run = await house.TheRunAsync(Cancel);

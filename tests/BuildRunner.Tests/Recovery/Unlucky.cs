@@ -4,7 +4,7 @@ using BuildRunner.Server.Runbooks;
 namespace BuildRunner.Tests.Recovery;
 
 /// <summary>An action that has bad luck the first time.</summary>
-internal sealed class Unlucky(IAction inner, BadLuck bad, Unlucky.Once once) : IAction
+internal sealed class Unlucky(IAction inner, BadLuck bad, Unlucky.Once once, string step) : IAction
 {
     internal sealed class Once
     {
@@ -21,7 +21,7 @@ internal sealed class Unlucky(IAction inner, BadLuck bad, Unlucky.Once once) : I
 
     public async Task<ActionOutcome> ActAsync(ActionContext context, CancellationToken cancel)
     {
-        if (once.Happened)
+        if (once.Happened || context.Step.Id != step) // one action may stand in several steps
             return await inner.ActAsync(context, cancel);
         once.Happened = true;
         switch (bad)

@@ -27,6 +27,9 @@ public sealed record OrderReport(IReadOnlyList<OrderRecord> Records, int Skipped
         return first is null ? null : Stopwatch.GetElapsedTime(moment, first.Completed);
     }
 
+    /// <summary>When the first write of an epoch was acknowledged (`Stopwatch` ticks); null: none was.</summary>
+    public long? FirstAtEpoch(long epoch) => Acknowledged.FirstOrDefault(record => record.Epoch == epoch)?.Completed;
+
     /// <summary>OneAcknowledger: acknowledged writes of an epoch that were sent after one of a higher epoch had been acknowledged. Must be empty.</summary>
     public IReadOnlyList<OrderRecord> LateAcknowledgements()
     {

@@ -1,9 +1,10 @@
 using System.Net;
 using System.Net.Sockets;
-using ARSoft.Tools.Net;
-using ARSoft.Tools.Net.Dns;
+using BuildRunner.Core.Policy;
 using BuildRunner.Core.Recovery;
+using BuildRunner.Server.Hosting.Geo;
 using BuildRunner.Server.Policy;
+using BuildRunner.Server.Runbooks;
 using BuildRunner.Server.Storage;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
@@ -11,162 +12,104 @@ using Microsoft.Extensions.Logging;
 namespace BuildRunner.Server.Recovery.Dns;
 
 /// <summary>
-/// An authoritative responder inside the server, for `br dev` and small houses: A, AAAA, CNAME, SOA and NS of its own zone over UDP and TCP;
-/// REFUSED for any other name, and no recursion. It answers from memory, so a store that is slow or away does not silence it.
+/// An authoritative server inside ours, for `br dev` and small houses (what it says is <see cref="DnsResponder"/>). It answers from memory, so a
+/// store that is slow or away does not silence it.
 /// </summary>
-internal sealed partial class EmbeddedDns(DnsRecords records, IPolicySource policy, ILogger<EmbeddedDns> logger) : IDnsDriver, IHostedService, IDisposable
+internal sealed partial class EmbeddedDns(DnsBook book, IPolicySource policy, IGeoReader geo, TimeProvider time, ILogger<EmbeddedDns> logger) : IDnsDriver, IHostedService, IAsyncDisposable
 {
-    private const int TransportTimeoutMs = 5000;
-    private const int QueryTimeoutMs = 1000;
-    private static readonly TimeSpan SoaTtl = TimeSpan.FromSeconds(5);
+    private readonly SemaphoreSlim _one = new(1, 1);
+    private volatile DnsZone? _zone;
+    private volatile DnsListener? _listener;
+    private string? _listen;
+    private string? _failed;
 
-    private volatile Zone _zone = new("", [], 0);
-    private DnsServer? _server;
-    private IPEndPoint? _listen;
+    public string Name => DnsRules.Embedded;
 
-    public string Name => "embedded";
+    /// <summary>Where it answers; null: nowhere.</summary>
+    public IPEndPoint? EndPoint => _listener is { Listens: true } listener ? listener.EndPoint : null;
 
-    public IReadOnlyList<string> Zones => _zone.Name.Length == 0 ? [] : [_zone.Name];
+    public Task StartAsync(CancellationToken cancellationToken) => RefreshAsync(cancellationToken);
 
-    /// <summary>Where it listens; null: it does not.</summary>
-    public IPEndPoint? Listen => _listen;
+    public async Task StopAsync(CancellationToken cancellationToken) => await ListenAsync(null);
 
-    public async Task StartAsync(CancellationToken cancellationToken)
+    public async ValueTask DisposeAsync()
+    {
+        await ListenAsync(null);
+        _one.Dispose();
+    }
+
+    public async Task RefreshAsync(CancellationToken cancel)
     {
         var rules = policy.Current.Dns;
-        if (rules.Driver != Name || rules.Name.Length == 0)
-            return;
-        await ReloadAsync(cancellationToken);
-        var listen = IPEndPoint.Parse(rules.Listen);
-        var server = new DnsServer(new UdpServerTransport(listen, TransportTimeoutMs), new TcpServerTransport(listen, TransportTimeoutMs));
-        server.QueryReceived += (_, query) =>
+        var chosen = rules.Driver == Name && rules.Name.Length > 0;
+        if (chosen)
+            await ReloadAsync(cancel);
+        await ListenAsync(chosen ? rules.Listen : null);
+    }
+
+    public async Task<DnsWrite> ApplyAsync(DnsRecord record, Fence? fence, CancellationToken cancel)
+    {
+        try
         {
-            if (query.Query is DnsMessage message)
-                query.Response = Answer(_zone, message);
-            return Task.CompletedTask;
-        };
-        server.ExceptionThrown += (_, thrown) =>
-        {
-            LogFailed(logger, thrown.Exception);
-            return Task.CompletedTask;
-        };
-        try { server.Start(); }
-        catch (SocketException error)
-        {
-            // Names are not worth the house: without them the gateways still serve, and `br dr status` says what is wrong.
-            LogNoListener(logger, error, rules.Listen);
-            return;
+            var changed = await book.PutAsync(record, fence, cancel);
+            await ReloadAsync(cancel);
+            return new DnsWrite.Done(changed);
         }
-        (_server, _listen) = (server, listen);
-        LogListening(logger, rules.Name, rules.Listen);
-    }
-
-    public Task StopAsync(CancellationToken cancellationToken)
-    {
-        _server?.Stop();
-        (_server, _listen) = (null, null);
-        return Task.CompletedTask;
-    }
-
-    public void Dispose() => _server?.Stop();
-
-    public Task RefreshAsync(CancellationToken cancel) => _listen is null ? Task.CompletedTask : ReloadAsync(cancel);
-
-    public async Task SetAsync(DnsRecordSet set, Fence? fence, CancellationToken cancel)
-    {
-        await records.PutAsync(set, fence, cancel);
-        await ReloadAsync(cancel);
-    }
-
-    public async Task ClearAsync(string name, string type, Fence? fence, CancellationToken cancel)
-    {
-        await records.DeleteAsync(name, type, fence, cancel);
-        await ReloadAsync(cancel);
-    }
-
-    public async Task<IReadOnlyList<DnsReading>> ReadBackAsync(string name, string type, CancellationToken cancel)
-    {
-        if (_listen is not { } listen)
-            return [new(policy.Current.Dns.Listen, null, "it does not listen")];
-        using var client = new DnsClient([listen.Address], [new UdpClientTransport(listen.Port)], true, QueryTimeoutMs);
-        var answer = await client.ResolveAsync(DomainName.Parse(name), Enum.Parse<RecordType>(type, ignoreCase: true), RecordClass.INet, null, cancel);
-        return
-        [
-            answer is null
-                ? new(listen.ToString(), null, "no answer")
-                : answer.ReturnCode is ReturnCode.NoError or ReturnCode.NxDomain
-                    ? new(listen.ToString(), [.. answer.AnswerRecords.Select(TextOf)], null)
-                    : new(listen.ToString(), null, answer.ReturnCode.ToString()),
-        ];
-    }
-
-    /// <summary>The whole of what this responder says, from a zone and a question.</summary>
-    internal static DnsMessage Answer(Zone zone, DnsMessage query)
-    {
-        var answer = query.CreateResponseInstance();
-        answer.IsRecursionAllowed = false;
-        if (query.Questions is not [var question] || query.OperationCode != OperationCode.Query)
+        catch (StoreFencedException error)
         {
-            answer.ReturnCode = query.OperationCode == OperationCode.Query ? ReturnCode.FormatError : ReturnCode.NotImplemented;
-            return answer;
+            return DnsWrite.Fail(DnsFaultKind.Superseded, "store", error.Message, "Nothing is to be done: the server that leads keeps the names.");
         }
-        if (zone.Name.Length == 0 || question.RecordClass != RecordClass.INet || !question.Name.IsEqualOrSubDomainOf(DomainName.Parse(zone.Name)))
-        {
-            answer.ReturnCode = ReturnCode.Refused;
-            return answer;
-        }
-        answer.IsAuthoritiveAnswer = true;
-        var name = question.Name.ToString(false).TrimEnd('.').ToLowerInvariant();
-        var sets = zone.Sets.Where(s => s.Name == name).ToList();
-        var apex = name == zone.Name;
-        if (sets.Count == 0 && !apex)
-            answer.ReturnCode = zone.Sets.Any(s => s.Name.EndsWith("." + name, StringComparison.Ordinal)) ? ReturnCode.NoError : ReturnCode.NxDomain;
-
-        var wanted = sets.Where(s => s.Type == "CNAME" || question.RecordType == RecordType.Any || string.Equals(s.Type, question.RecordType.ToString(), StringComparison.OrdinalIgnoreCase));
-        answer.AnswerRecords.AddRange(wanted.SelectMany(set => set.Addresses.Select(address => Record(question.Name, set, address))));
-        if (apex && question.RecordType is RecordType.Soa or RecordType.Any)
-            answer.AnswerRecords.Add(Soa(zone));
-        if (apex && question.RecordType is RecordType.Ns or RecordType.Any)
-            answer.AnswerRecords.Add(new NsRecord(DomainName.Parse(zone.Name), (int)SoaTtl.TotalSeconds, DomainName.Parse("ns." + zone.Name)));
-        if (answer.AnswerRecords.Count == 0)
-            answer.AuthorityRecords.Add(Soa(zone)); // how long a resolver may remember that there is nothing
-        return answer;
     }
 
-    private static DnsRecordBase Record(DomainName name, DnsRecordSet set, string value) => set.Type switch
+    public async Task<IReadOnlyList<DnsReading>> ReadAsync(string name, CancellationToken cancel)
     {
-        "A" => new ARecord(name, (int)set.Ttl.TotalSeconds, IPAddress.Parse(value)),
-        "AAAA" => new AaaaRecord(name, (int)set.Ttl.TotalSeconds, IPAddress.Parse(value)),
-        "CNAME" => new CNameRecord(name, (int)set.Ttl.TotalSeconds, DomainName.Parse(value)),
-        var other => throw new InvalidOperationException($"The embedded responder keeps no {other} records."),
-    };
-
-    private static SoaRecord Soa(Zone zone) => new(
-        DomainName.Parse(zone.Name), (int)SoaTtl.TotalSeconds, DomainName.Parse("ns." + zone.Name), DomainName.Parse("hostmaster." + zone.Name),
-        zone.Serial, 60, 30, 3600, (int)SoaTtl.TotalSeconds);
-
-    private static string TextOf(DnsRecordBase record) => record switch
-    {
-        ARecord a => a.Address.ToString(),
-        AaaaRecord a => a.Address.ToString(),
-        CNameRecord c => c.CanonicalName.ToString(false).TrimEnd('.'),
-        _ => record.ToString(),
-    };
+        if (EndPoint is not { } listens)
+            return [new(policy.Current.Dns.Listen, null, _failed ?? "it does not listen")];
+        var asked = listens.Address.Equals(IPAddress.Any) ? new(IPAddress.Loopback, listens.Port) : listens.Address.Equals(IPAddress.IPv6Any) ? new(IPAddress.IPv6Loopback, listens.Port) : listens;
+        return [(await DnsAsk.ValuesAsync(asked, name, authoritative: true, cancel)).Reading];
+    }
 
     private async Task ReloadAsync(CancellationToken cancel)
     {
-        var all = await records.ListAsync(cancel);
-        _zone = new(policy.Current.Dns.Name.TrimEnd('.').ToLowerInvariant(), [.. all.Select(r => r.Set)], (uint)(1 + all.Sum(r => r.Version)));
+        var (records, serial) = await book.ZoneAsync(cancel);
+        _zone = DnsZone.Of(policy.Current, records, serial);
     }
 
-    internal sealed record Zone(string Name, IReadOnlyList<DnsRecordSet> Sets, uint Serial);
+    private async Task ListenAsync(string? listen)
+    {
+        await _one.WaitAsync();
+        try
+        {
+            if (listen == _listen && (listen is null || EndPoint is not null))
+                return;
+            if (_listener is { } old)
+            {
+                _listener = null;
+                await old.DisposeAsync();
+            }
+            _listen = listen;
+            if (listen is null)
+                return;
+            _listener = DnsListener.Start(IPEndPoint.Parse(listen), Answer, time, logger);
+            _failed = null;
+            LogListening(logger, policy.Current.Dns.Name, listen);
+        }
+        catch (Exception error) when (error is SocketException or FormatException)
+        {
+            // Names are not worth the house: without them the gateways still serve, and `br dr status` says what is wrong.
+            if (_failed is null)
+                LogNoListener(logger, error, listen!);
+            _failed = $"it cannot listen at {listen} ({error.Message}): free the port, or write another under dns.listen";
+        }
+        finally { _one.Release(); }
+    }
+
+    private byte[]? Answer(ReadOnlyMemory<byte> query, IPAddress from, bool tcp) =>
+        DnsResponder.Answer(_zone, query.Span, from, tcp, address => geo.Find(address)?.Point, Random.Shared.NextDouble());
 
     [LoggerMessage(Level = LogLevel.Information, Message = "Answering for {Zone} at {Listen} (UDP and TCP).")]
     private static partial void LogListening(ILogger logger, string zone, string listen);
 
-    [LoggerMessage(Level = LogLevel.Error, Message = "The embedded name server cannot listen at {Listen}.")]
+    [LoggerMessage(Level = LogLevel.Error, Message = "The embedded name server cannot listen at {Listen}; it is tried again.")]
     private static partial void LogNoListener(ILogger logger, Exception error, string listen);
-
-    [LoggerMessage(Level = LogLevel.Warning, Message = "The embedded name server failed on something.")]
-    private static partial void LogFailed(ILogger logger, Exception error);
 }

@@ -1,3 +1,4 @@
+using BuildRunner.Core.Policy;
 using BuildRunner.Core.Recovery;
 using BuildRunner.Server.Hosting;
 using BuildRunner.Server.Policy;
@@ -5,36 +6,58 @@ using BuildRunner.Server.Storage;
 
 namespace BuildRunner.Server.Recovery.Dns;
 
-/// <summary>Keeps the records in a file (`dns.file`), one `NAME TTL IN TYPE VALUE` a line, for a name server or a tool of the user's own to pick up.</summary>
-internal sealed class FileDns(IPolicySource policy) : IDnsDriver
+/// <summary>
+/// Keeps the records in a file (`dns.file`), one `NAME TTL IN TYPE VALUE` a line, for a name server or a tool of the user's own to pick up. The
+/// servers of `dns.servers`, where there are any, are read beside the file.
+/// </summary>
+internal sealed class FileDns(IPolicySource policy, AuthoritativeServers servers) : IDnsDriver
 {
-    public string Name => "file";
+    private const string Mark = "; written by BuildRunner, token ";
+    private const long BytesMax = 4 * 1024 * 1024;
 
-    public IReadOnlyList<string> Zones => [policy.Current.Dns.Name];
+    public string Name => DnsRules.Zonefile;
 
-    private string File => policy.Current.Dns.File ?? throw new InvalidOperationException("The policy's dns.driver is `file`, and dns.file names none.");
-
-    public Task SetAsync(DnsRecordSet set, Fence? fence, CancellationToken cancel) => ReplaceAsync(set.Name, set.Type,
-        set.Addresses.Select(address => string.Create(CultureInfo.InvariantCulture, $"{set.Name}. {(int)set.Ttl.TotalSeconds} IN {set.Type} {address}")), cancel);
-
-    public Task ClearAsync(string name, string type, Fence? fence, CancellationToken cancel) => ReplaceAsync(name, type, [], cancel);
-
-    public async Task<IReadOnlyList<DnsReading>> ReadBackAsync(string name, string type, CancellationToken cancel)
+    public async Task<DnsWrite> ApplyAsync(DnsRecord record, Fence? fence, CancellationToken cancel)
     {
-        try { return [new(File, [.. (await LinesAsync(cancel)).Where(line => Is(line, name, type)).Select(line => line.Split(' ')[4])], null)]; }
-        catch (IOException error) { return [new(File, null, error.Message)]; }
+        if (policy.Current.Dns.File is not { } file)
+            return DnsWrite.Fail(DnsFaultKind.Misconfigured, "policy", "`dns.driver: file` names no file.", "Write `dns.file`.");
+        try
+        {
+            var before = await LinesAsync(file, cancel);
+            var token = before.Where(l => l.StartsWith(Mark, StringComparison.Ordinal)).Select(l => long.TryParse(l[Mark.Length..], CultureInfo.InvariantCulture, out var t) ? t : 0).DefaultIfEmpty().Max();
+            if (fence is { } mine && token > mine.Token)
+                return DnsWrite.Fail(DnsFaultKind.Superseded, file, $"A server with the later token {token} has written {file}, and ours is {mine.Token}.", "Nothing is to be done when another server leads; after the loss of the server's state, delete the file's first line.");
+            var lines = record.Values.Select(value => string.Create(CultureInfo.InvariantCulture, $"{record.Name}. {(int)record.Ttl.TotalSeconds} IN {DnsRecord.TypeOf(value)} {value}{(DnsRecord.TypeOf(value) == DnsRecord.Cname ? "." : "")}"));
+            if (before.Where(line => Is(line, record.Name)).ToHashSet(StringComparer.Ordinal).SetEquals(lines))
+                return new DnsWrite.Done(Changed: false);
+            List<string> rest = [.. before.Where(line => !Is(line, record.Name)).Concat(lines)];
+            rest.RemoveAll(line => line.StartsWith(Mark, StringComparison.Ordinal));
+            if (fence is { } by)
+                rest.Insert(0, string.Create(CultureInfo.InvariantCulture, $"{Mark}{by.Token}"));
+            AtomicFile.Write(file, string.Concat(rest.Select(line => line + "\n")));
+            return new DnsWrite.Done(Changed: true);
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            var why = error switch { DirectoryNotFoundException => "its folder does not exist", UnauthorizedAccessException => "access is denied", _ => error.Message.TrimEnd('.') };
+            return DnsWrite.Fail(DnsFaultKind.Failed, file, $"{file} could not be written: {why}.", "Give the server the right to write its folder, or name another file under `dns.file`.");
+        }
     }
 
-    private async Task ReplaceAsync(string name, string type, IEnumerable<string> lines, CancellationToken cancel)
+    public async Task<IReadOnlyList<DnsReading>> ReadAsync(string name, CancellationToken cancel)
     {
-        var before = await LinesAsync(cancel);
-        var after = before.Where(line => !Is(line, name, type)).Concat(lines).ToList();
-        if (!before.SequenceEqual(after))
-            AtomicFile.Write(File, string.Concat(after.Select(line => line + "\n")));
+        var file = policy.Current.Dns.File ?? "dns.file";
+        DnsReading own;
+        try { own = new(file, [.. (await LinesAsync(file, cancel)).Where(line => Is(line, name)).Select(line => DnsRecord.Canonical(line.Split(' ')[4])).Order(StringComparer.Ordinal)]); }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException) { own = new(file, null, error.Message); }
+        return policy.Current.Dns.Servers.Count == 0 ? [own] : [own, .. await servers.ReadAsync(name, cancel)];
     }
 
-    private async Task<string[]> LinesAsync(CancellationToken cancel) =>
-        System.IO.File.Exists(File) ? [.. (await System.IO.File.ReadAllLinesAsync(File, cancel)).Where(line => line.Split(' ').Length == 5)] : [];
+    private static async Task<string[]> LinesAsync(string file, CancellationToken cancel) =>
+        Directory.Exists(file) ? throw new IOException($"{file} is a folder.")
+        : new FileInfo(file) is not { Exists: true } info ? []
+        : info.Length > BytesMax ? throw new IOException($"{file} has more than {BytesMax} bytes.")
+        : await File.ReadAllLinesAsync(file, cancel);
 
-    private static bool Is(string line, string name, string type) => line.Split(' ') is [var owner, _, _, var kind, _] && owner == name + "." && kind == type;
+    private static bool Is(string line, string name) => line.Split(' ') is [var owner, _, "IN", var kind, _] && owner == name + "." && DnsRecord.Types.Contains(kind);
 }

@@ -3,27 +3,34 @@ using BuildRunner.Server.Storage;
 
 namespace BuildRunner.Server.Recovery.Dns;
 
-/// <summary>Where names are kept. A set is done when every authoritative server answers it; resolvers are never waited for.</summary>
+/// <summary>Where names are kept. A record is done when every authoritative server answers it; resolvers are never waited for.</summary>
 internal interface IDnsDriver
 {
     /// <summary>As the policy's `dns.driver` names it.</summary>
     string Name { get; }
 
-    /// <summary>Zones that it may write.</summary>
-    IReadOnlyList<string> Zones { get; }
-
-    /// <summary>Replaces the records of a name and type; repeatable.</summary>
-    Task SetAsync(DnsRecordSet set, Fence? fence, CancellationToken cancel);
-
-    /// <summary>Removes the records of a name and type; repeatable.</summary>
-    Task ClearAsync(string name, string type, Fence? fence, CancellationToken cancel);
-
-    /// <summary>Takes over what another server of the house has written.</summary>
-    Task RefreshAsync(CancellationToken cancel) => Task.CompletedTask;
+    /// <summary>
+    /// Replaces all A, AAAA and CNAME records of a name, at once where the other side can; repeatable. Records of other names, and what the
+    /// house did not write, are left alone. A token lower than the one that wrote last changes nothing.
+    /// </summary>
+    Task<DnsWrite> ApplyAsync(DnsRecord record, Fence? fence, CancellationToken cancel);
 
     /// <summary>What each authoritative server answers now.</summary>
-    Task<IReadOnlyList<DnsReading>> ReadBackAsync(string name, string type, CancellationToken cancel);
+    Task<IReadOnlyList<DnsReading>> ReadAsync(string name, CancellationToken cancel);
+
+    /// <summary>Takes over what another server of the house has written, and the policy's changes. Called at every pass, also when another driver is chosen.</summary>
+    Task RefreshAsync(CancellationToken cancel) => Task.CompletedTask;
 }
 
-/// <summary>An authoritative server's answer; null addresses: none came, and why.</summary>
-internal sealed record DnsReading(string Server, IReadOnlyList<string>? Addresses, string? Error);
+/// <summary>How a write ended.</summary>
+internal abstract record DnsWrite
+{
+    private DnsWrite() { }
+
+    /// <param name="Changed">False: it was so already.</param>
+    public sealed record Done(bool Changed) : DnsWrite;
+
+    public sealed record Failed(DnsFault Fault) : DnsWrite;
+
+    public static DnsWrite Fail(DnsFaultKind kind, string server, string message, string fix) => new Failed(new(kind, server, message, fix));
+}

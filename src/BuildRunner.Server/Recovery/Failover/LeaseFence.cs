@@ -30,6 +30,7 @@ internal sealed class LeaseFence(Leases leases, INodeLinks links, TimeProvider t
             new RefuseOrder(record.Database, record.Epoch, context.Run), WireJson.Default.RefuseOrder, WireJson.Default.RefuseResult, OrderMax, cancel);
         if (refused.Data is not { } refusal)
         {
+            await leases.RestoreAsync(record.Database, record.Epoch, cancel); // the primary may yet be heard again
             tried.Add($"{target} did not confirm that it refuses epoch {record.Epoch} ({refused.Error})");
             return null;
         }

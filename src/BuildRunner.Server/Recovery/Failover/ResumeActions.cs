@@ -6,23 +6,10 @@ using BuildRunner.Core.Policy;
 using BuildRunner.Server.Databases;
 using BuildRunner.Server.Hosting;
 using BuildRunner.Server.Policy;
-using BuildRunner.Server.Recovery.Dns;
 using BuildRunner.Server.Routing;
 using BuildRunner.Server.Runbooks;
 
 namespace BuildRunner.Server.Recovery.Failover;
-
-/// <summary>The new answers are sent to the name servers, and not waited for.</summary>
-internal sealed class DnsAction(DnsLoop loop) : IAction
-{
-    public string Name => "failover.dns";
-
-    public Task<ActionOutcome> ActAsync(ActionContext context, CancellationToken cancel)
-    {
-        loop.Wake();
-        return Task.FromResult(ActionOutcome.Finished(("sent", loop.DriverName)));
-    }
-}
 
 /// <summary>A few requests warm the new primary's application; never longer than half a second, and never in the way.</summary>
 internal sealed class WarmAction(INodeLinks links, NodeReach reach, IPolicySource policy) : IAction
@@ -169,30 +156,6 @@ internal sealed class ResumeAction(ITrafficControl traffic) : IAction
                 return ActionOutcome.Finished(("gateways", said.Sentence), ("confirmed", said.Confirmed ? "true" : "false"));
             default:
                 throw new InvalidOperationException("A release ended in no known way.");
-        }
-    }
-}
-
-/// <summary>Every authoritative server answers the new addresses.</summary>
-internal sealed class SettleDnsAction(DnsLoop loop, TimeProvider time) : IAction
-{
-    private static readonly TimeSpan SettleMax = TimeSpan.FromSeconds(8);
-    private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(100);
-
-    public string Name => "failover.settle-dns";
-
-    public async Task<ActionOutcome> ActAsync(ActionContext context, CancellationToken cancel)
-    {
-        var begun = time.GetTimestamp();
-        while (true)
-        {
-            var state = await loop.CheckAsync(cancel);
-            if (state.Settled)
-                return ActionOutcome.Finished(("dns", state.Sentence));
-            if (time.GetElapsedTime(begun) > SettleMax)
-                return new ActionOutcome.Failed($"The name servers do not answer the new addresses yet: {state.Sentence}.");
-            loop.Wake();
-            await Task.Delay(Pause, time, cancel);
         }
     }
 }

@@ -38,7 +38,7 @@ internal sealed partial class ReadinessReader(
             Observers = [new("server", place.Region, true), .. document.Regions.Select(r => new ReadinessObserver($"gateway/{r.Code}", r.Code, reports.Gateway(r.Code) is not null))],
             Regions = [.. document.Regions.Select(r => Region(document, r))],
             Server = new(store.Name == StorageRules.Sqlite, place.Region),
-            Dns = await DnsAsync(document, cancel),
+            Dns = Names(),
             Told = told,
             Sources = asked,
         }, items);
@@ -106,21 +106,14 @@ internal sealed partial class ReadinessReader(
         return (told, [.. _sources.Select(s => s.Name)]);
     }
 
-    private async Task<ReadinessDns?> DnsAsync(PolicyDocument document, CancellationToken cancel)
+    /// <summary>As the names' own loop last saw them, once a second: asking costs no name server anything.</summary>
+    private ReadinessDns? Names()
     {
-        if (document.Dns.Name.Length == 0 || document.Dns.Driver == "none")
+        if (dns.DriverName == DnsRules.None)
             return null;
-        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
-        limit.CancelAfter(SourceMax);
-        try
-        {
-            var (settled, said) = await dns.CheckAsync(limit.Token);
-            return new(document.Dns.Driver, settled, said, dns.WriteError);
-        }
-        catch (Exception error) when (!cancel.IsCancellationRequested)
-        {
-            return new(document.Dns.Driver, false, error is OperationCanceledException ? "its name servers did not answer in time" : error.Message, dns.WriteError);
-        }
+        var names = dns.Current;
+        var failed = names.FirstOrDefault(n => n.Fault is not null);
+        return new(dns.DriverName, names.Count > 0 && names.All(n => n.Settled), DnsStatus.Sentence(dns), failed is { Fault: { } fault } ? $"{failed.Wanted.Name}: {fault.Message}" : null, failed?.Fault?.Fix);
     }
 
     private ReadinessRegion Region(PolicyDocument document, RegionDefinition region)
