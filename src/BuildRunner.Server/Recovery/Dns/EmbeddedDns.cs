@@ -22,6 +22,7 @@ internal sealed partial class EmbeddedDns(DnsBook book, IPolicySource policy, IG
     private volatile DnsListener? _listener;
     private string? _listen;
     private string? _failed;
+    private bool _disposed;
 
     public string Name => DnsRules.Embedded;
 
@@ -34,6 +35,8 @@ internal sealed partial class EmbeddedDns(DnsBook book, IPolicySource policy, IG
 
     public async ValueTask DisposeAsync()
     {
+        if (Interlocked.Exchange(ref _disposed, true))
+            return; // it is registered under several types, and the container lets each of them go
         await ListenAsync(null);
         _one.Dispose();
     }
