@@ -18,6 +18,8 @@ namespace BuildRunner.Client;
 [JsonSerializable(typeof(AgentReport))]
 [JsonSerializable(typeof(AddressFile))]
 [JsonSerializable(typeof(DatabaseReading))]
+[JsonSerializable(typeof(Hosting.ExecOrder))]
+[JsonSerializable(typeof(Hosting.ExecResult))]
 [JsonSerializable(typeof(EpochRecord))]
 [JsonSerializable(typeof(FenceProof))]
 [JsonSerializable(typeof(LeaseAsk))]

@@ -59,6 +59,9 @@ public sealed record DatabaseReading
     /// <summary>Whether the guard is PostgreSQL's parent; without it the region cannot give the proof `stopped`.</summary>
     public bool Guarded { get; init; }
 
+    /// <summary>Settings and rights that a recovery needs; null: not read since this agent's start, or PostgreSQL does not run.</summary>
+    public DatabaseSettings? Settings { get; init; }
+
     /// <summary>What was lost with the epoch that ended here, once its WAL has been read.</summary>
     public SalvageReading? Salvage { get; init; }
 
