@@ -32,6 +32,8 @@ namespace BuildRunner.Client;
 [JsonSerializable(typeof(PeerReply))]
 [JsonSerializable(typeof(RefuseOrder))]
 [JsonSerializable(typeof(RefuseResult))]
+[JsonSerializable(typeof(FaultOrder))]
+[JsonSerializable(typeof(FaultResult))]
 [JsonSerializable(typeof(FenceOrder))]
 [JsonSerializable(typeof(FenceResult))]
 [JsonSerializable(typeof(CutOrder))]

@@ -37,6 +37,7 @@ public static class AgentRoom
         services.AddSingleton<DatabaseOrderDesk>();
         services.AddSingleton<SwitchoverDesk>();
         services.AddSingleton<ExecDesk>();
+        services.AddSingleton<FaultDesk>();
         services.AddSingleton<PromiseKeeper>();
         services.AddSingleton<PeerCalls>();
         services.AddSingleton<LeaseKeeper>();

@@ -9,7 +9,7 @@ using BuildRunner.Server.Hosting;
 namespace BuildRunner.Server.Agent;
 
 /// <summary>What an agent does with what the server tells it, and what it reports.</summary>
-internal sealed class AgentWork(AgentOptions options, AgentStateFile state, AssignmentBook book, DatabaseKeeper keeper, ReadingLoop readings, SettingsLoop settings, InstanceLoop instances, DatabaseOrderDesk desk, SwitchoverDesk switchover, PromiseKeeper promises, ExecDesk exec) : INodeWork
+internal sealed class AgentWork(AgentOptions options, AgentStateFile state, AssignmentBook book, DatabaseKeeper keeper, ReadingLoop readings, SettingsLoop settings, InstanceLoop instances, DatabaseOrderDesk desk, SwitchoverDesk switchover, PromiseKeeper promises, FaultDesk faults, ExecDesk exec) : INodeWork
 {
     public long DocumentVersion => book.Current?.Version ?? 0;
 
@@ -22,7 +22,9 @@ internal sealed class AgentWork(AgentOptions options, AgentStateFile state, Assi
     public async Task<OrderResult> CarryOutAsync(Order order, CancellationToken cancel)
     {
         if (order.Kind == ExecOrders.Run)
-            return await ExecAsync(order, cancel);
+            return await WithoutEpochAsync(order, () => DoAsync(order, WireJson.Default.ExecOrder, WireJson.Default.ExecResult, exec.RunAsync, cancel));
+        if (order.Kind is FaultOrders.Inject or FaultOrders.Lift)
+            return await WithoutEpochAsync(order, () => DoAsync(order, WireJson.Default.FaultOrder, WireJson.Default.FaultResult, order.Kind == FaultOrders.Inject ? faults.InjectAsync : faults.LiftAsync, cancel));
         if (order.Kind != DatabaseOrders.Inspect && Admit(order) is { } refusal) // who only looks needs no right
             return new OrderResult { Id = order.Id, Done = false, Refused = true, Error = refusal };
         return order.Kind switch
@@ -56,10 +58,10 @@ internal sealed class AgentWork(AgentOptions options, AgentStateFile state, Assi
         Instances = instances.Readings,
     }, WireJson.Default.AgentReport);
 
-    /// <summary>A command is about no epoch; a server that leads no more is refused all the same.</summary>
-    private async Task<OrderResult> ExecAsync(Order order, CancellationToken cancel) => order.FencingToken < state.Current.SeenToken
-        ? new OrderResult { Id = order.Id, Done = false, Refused = true, Error = $"agent/{options.Region} has seen fencing token {state.Current.SeenToken} and refuses a command of token {order.FencingToken}." }
-        : await DoAsync(order, WireJson.Default.ExecOrder, WireJson.Default.ExecResult, exec.RunAsync, cancel);
+    /// <summary>A command or a fault is about no epoch; a server that leads no more is refused all the same.</summary>
+    private async Task<OrderResult> WithoutEpochAsync(Order order, Func<Task<OrderResult>> act) => order.FencingToken < state.Current.SeenToken
+        ? new OrderResult { Id = order.Id, Done = false, Refused = true, Error = $"agent/{options.Region} has seen fencing token {state.Current.SeenToken} and refuses the order {order.Kind} of token {order.FencingToken}." }
+        : await act();
 
     /// <summary>Null: the order stands under no older epoch or token than this host has seen, and from now on nothing older than it will.</summary>
     private string? Admit(Order order)

@@ -1,4 +1,5 @@
 using BuildRunner.Server.Recovery.Dns;
+using BuildRunner.Server.Recovery.Drills;
 using BuildRunner.Server.Recovery.Failover;
 using BuildRunner.Server.Recovery.Readiness;
 using BuildRunner.Server.Recovery.Switchover;
@@ -61,6 +62,7 @@ public static class RecoveryRoom
         services.AddSingleton<IHostedService>(provider => provider.GetRequiredService<DnsLoop>());
         services.AddSingleton<IHostedService>(provider => provider.GetRequiredService<DnsWatchLoop>());
         services.AddHostedService<RunReportLoop>();
+        services.AddDrills();
         return services;
     }
 
@@ -70,6 +72,7 @@ public static class RecoveryRoom
         _ = routes.ServiceProvider.GetRequiredService<LagWatch>();
         _ = routes.ServiceProvider.GetRequiredService<NodeReach>();
         routes.MapReadiness();
+        routes.MapDrills();
         routes.MapGet("/v1/dr/status", RecoveryEndpoints.StatusAsync).RequireAuthorization("viewer");
         return routes;
     }
