@@ -73,7 +73,7 @@ internal sealed class ShippedWorld : IRegionHealth
 
     /// <summary>Names of the actions that the room Recovery registers.</summary>
     private static Lazy<IReadOnlyList<string>> MoveNames { get; } = new(() =>
-        [.. RunbookLibrary.ShippedNames.SelectMany(n => RunbookLibrary.Shipped(n).Steps).Select(s => s.Action).Where(a => a.StartsWith("failover.", StringComparison.Ordinal) || a.StartsWith("switchover.", StringComparison.Ordinal)).Distinct()]);
+        [.. RunbookLibrary.ShippedNames.SelectMany(n => RunbookLibrary.Shipped(n).Steps).Select(s => s.Action).Where(a => a.StartsWith("failover.", StringComparison.Ordinal) || a.StartsWith("switchover.", StringComparison.Ordinal) || a.StartsWith("dns.", StringComparison.Ordinal)).Distinct()]);
 
     /// <param name="lost">The primary's region is down until a failover has let the traffic go.</param>
     public static SurvivalWorld Make(bool lost)
