@@ -38,6 +38,7 @@ public static class AgentRoom
         services.AddSingleton<SwitchoverDesk>();
         services.AddSingleton<PromiseKeeper>();
         services.AddSingleton<PeerCalls>();
+        services.AddSingleton<SyncKeeper>();
         services.AddSingleton<LeaseKeeper>();
         services.AddSingleton<DatabaseLoop>();
         services.AddSingleton<ReadingLoop>();
