@@ -149,6 +149,15 @@ internal sealed class FailoverHouse : IAsyncDisposable
         Assert.True(await _reports.WaitAsync(r => Agents.Keys.All(c => Down.ContainsKey(c) || r.Agent(c) is not null) && r.Gateway(Asia) is not null && r.Gateway(West) is not null && r.Gateway(Europe) is not null, TimeSpan.FromSeconds(5), cancel));
     }
 
+    /// <summary>The primary's region is gone, whoever else is.</summary>
+    public async Task KillEastAloneAsync(CancellationToken cancel)
+    {
+        Down[East] = true;
+        await Support.Eventually.TrueAsync(() => Down.Keys.All(code => _reports.LastAgent(code) is { } last && last.Age > TimeSpan.FromMilliseconds(200)), "nothing of them reports any more", cancel);
+        _time.Skip(NodeReports.AgeMax);
+        await Support.Eventually.TrueAsync(() => _reports.Agent(West) is not null && _reports.Agent(East) is null, $"{East} is away", cancel);
+    }
+
     /// <summary>The region's processes die this moment: their connections break, and their last reports are still fresh.</summary>
     public void Break(string region)
     {
