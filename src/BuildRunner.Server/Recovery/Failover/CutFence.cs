@@ -43,7 +43,7 @@ internal sealed class CutFence(INodeLinks links, NodeReach reach)
         return null;
     }
 
-    /// <summary>The run gives up: the copies follow the primary again. One that cannot be told is told by its next order; its agent keeps it cut until then.</summary>
+    /// <summary>The run gives up: the copies follow the primary again. One that cannot be told stays cut, and says so in its status.</summary>
     public async Task RestoreAsync(EpochRecord record, ActionContext context, CancellationToken cancel)
     {
         if (record.Sync is not { Claims: true } sync)
