@@ -18,7 +18,7 @@ public sealed class ReplicationTests(ITestOutputHelper output)
     public async Task Synchronous_PrimarySilentlyPartitioned_TheCopyIsCutOffAndNoAcknowledgedOrderIsLost()
     {
         await using var sandbox = await StartAsync("auto_failover: true\n  lease_ttl: 5s", "--sync");
-        await HeldAsync(sandbox);
+        await HeldAsync(sandbox, "us-west-1");
         Assert.Equal(0, Database(await StatusAsync(sandbox)).GetProperty("rpo_now_seconds").GetDouble());
         await using var writer = OrderWriter.Start(new() { Gateway = new Uri(sandbox.Gateway("us-west-1")), InFlightMax = 800 });
         await writer.AcknowledgedAsync(AcknowledgedFirst, Cancel, Limit);
@@ -93,8 +93,9 @@ public sealed class ReplicationTests(ITestOutputHelper output)
 
     private static JsonElement Database(JsonElement status) => status.GetProperty("databases")[0];
 
-    private static Task HeldAsync(Sandbox sandbox) => Eventually.TrueAsync(
-        async () => Database(await StatusAsync(sandbox)).GetProperty("replication") is var replication && replication.GetProperty("state").GetString() == "sync" && replication.GetProperty("required").GetInt32() == 1,
+    private static Task HeldAsync(Sandbox sandbox, string? member = null) => Eventually.TrueAsync(
+        async () => Database(await StatusAsync(sandbox)).GetProperty("replication") is var replication && replication.GetProperty("state").GetString() == "sync" && replication.GetProperty("required").GetInt32() == 1
+            && (member is null || replication.GetProperty("members").EnumerateArray().Single().GetString() == member),
         "every acknowledged write is held by a copy", Cancel, Limit);
 
     private static async Task<OrderCheck> CheckAsync(Sandbox sandbox, OrderReport report)
