@@ -97,6 +97,7 @@ internal sealed class ReadingLoop : ReconcileLoop, IAsyncDisposable
             Guarded = guard is { Running: true },
             Lease = _lease.Reading,
             Sync = sync,
+            Fault = state.Fault?.ToString(),
             Salvage = state.Salvage,
             Effects = new(state.Promotions, fence?.Fences ?? 0),
         });
