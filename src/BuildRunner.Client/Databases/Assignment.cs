@@ -44,6 +44,12 @@ public sealed record DatabaseAssignment
     public LeaseAssignment? Lease { get; init; }
 
     /// <summary>
+    /// Value of `synchronous_standby_names` here: for whom a primary's commits wait, and what a copy begins with when it is promoted. Empty: nobody; the
+    /// guard's name where there is a lease and no copy is waited for; null: it stays as it is.
+    /// </summary>
+    public string? Sync { get; init; }
+
+    /// <summary>
     /// Echo of the <see cref="AgentReport.StartAsk"/> for which the server confirmed that this epoch is open and this region its primary;
     /// a permit is written only when it equals the ask of this start.
     /// </summary>
@@ -60,9 +66,8 @@ public sealed record DatabaseAssignment
 
 /// <param name="Ttl">Length of a lease as the arbiter and the candidates count it.</param>
 /// <param name="Hold">Length as its holder counts it.</param>
-/// <param name="Gate">Commits wait for the guard: nothing else holds them back past the deadline.</param>
 /// <param name="Candidates">Every other region that may be promoted: each must promise in failsafe.</param>
-public sealed record LeaseAssignment(TimeSpan Ttl, TimeSpan Hold, bool Gate, IReadOnlyList<PeerAddress> Candidates)
+public sealed record LeaseAssignment(TimeSpan Ttl, TimeSpan Hold, IReadOnlyList<PeerAddress> Candidates)
 {
     public LeaseTerms Terms => new(Ttl, Hold);
 }

@@ -37,6 +37,9 @@ public sealed record FailoverReport
     public required bool RtoAchieved { get; init; }
     public double? DurationMinutes { get; init; }
 
+    /// <summary>Synchronous replication: how many of which copies held every acknowledged commit, so that none was lost; null: that was not certain.</summary>
+    public string? HeldBy { get; init; }
+
     /// <summary>Lag of the target as it was known when the run began.</summary>
     public double? KnownLossMs { get; init; }
     public RunLost? Lost { get; init; }
@@ -132,6 +135,29 @@ public sealed record DatabaseStatus
     /// <summary>How the primary's right to acknowledge ends by itself; null: it does not (`recovery.fencing: confirm`).</summary>
     public LeaseStatus? Lease { get; init; }
     public LastFailover? LastFailover { get; init; }
+
+    /// <summary>For whom commits wait; null: there is no epoch yet.</summary>
+    public ReplicationStatus? Replication { get; init; }
+}
+
+/// <summary>What a database's commits wait for, and what is certain of those that were acknowledged.</summary>
+public sealed record ReplicationStatus
+{
+    /// <summary>`recovery.replication`: `asynchronous`, `synchronous` or `quorum`.</summary>
+    public required string Mode { get; init; }
+
+    /// <summary>Null: asynchronous, or the epoch has just begun and no copy has joined it.</summary>
+    public SyncState? State { get; init; }
+
+    /// <summary>Each acknowledged commit is held, flushed, by <see cref="Required"/> of these; 0: nothing is certain.</summary>
+    public IReadOnlyList<string> Members { get; init; } = [];
+    public int Required { get; init; }
+
+    /// <summary>Since when that is so, by the server's wall clock.</summary>
+    public DateTimeOffset? Since { get; init; }
+
+    /// <summary>Value of `synchronous_standby_names` that the primary shows; null: unknown.</summary>
+    public string? Setting { get; init; }
 }
 
 public sealed record CopyStatus

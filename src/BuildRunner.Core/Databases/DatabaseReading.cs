@@ -56,6 +56,9 @@ public sealed record DatabaseReading
     /// <summary>`synchronous_standby_names` in force: whose confirmation a commit waits for.</summary>
     public string? SyncNames { get; init; }
 
+    /// <summary>Primary: the setting that its agent has seen in force for every session; null: none yet since it was told.</summary>
+    public SyncReading? Sync { get; init; }
+
     /// <summary>Primary under a lease: until when it may acknowledge, and by whose word; null: no lease is enforced here.</summary>
     public LeaseReading? Lease { get; init; }
 
@@ -83,7 +86,7 @@ public sealed record DatabaseReading
 public sealed record LeaseReading(TimeSpan Left, bool Enforced, bool ByFailsafe, string Detail);
 
 /// <summary>A standby as its primary sees it.</summary>
-public sealed record ReplicaReading(string Region, string State, Lsn? Sent, Lsn? Replayed, double? ReplayLagSeconds);
+public sealed record ReplicaReading(string Region, string State, Lsn? Sent, Lsn? Replayed, double? ReplayLagSeconds, Lsn? Flushed = null);
 
 /// <summary>How often a host took a decisive action.</summary>
 public sealed record EffectCounts(int Promotions, int Fences);

@@ -25,6 +25,9 @@ public sealed record EpochRecord
     /// <summary>Epoch before this one and who held it; null at the first epoch.</summary>
     public EpochFormer? Former { get; init; }
 
+    /// <summary>Which copies hold every acknowledged commit of this epoch; null: replication is asynchronous, and nothing is claimed.</summary>
+    public SyncRecord? Sync { get; init; }
+
     /// <summary>The run that is moving the epoch, or last moved it.</summary>
     public string? Run { get; init; }
 

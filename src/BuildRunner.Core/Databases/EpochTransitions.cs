@@ -67,6 +67,7 @@ public static class EpochTransitions
             State = EpochState.Moving,
             Primary = target,
             Former = new(record.Epoch, record.Primary, proof, null, null),
+            Sync = null, // the new epoch has no copy yet; the claim grows again as they follow
             Run = run,
             At = now,
         });
@@ -93,6 +94,15 @@ public static class EpochTransitions
         EpochState.Moving => Refuse($"epoch {record.Epoch} of {record.Database} is moving by run {record.Run}, not by run {run}"),
         _ => Refuse($"epoch {record.Epoch} of {record.Database} is {Word(record)}; only a moving epoch opens"),
     };
+
+    /// <summary>
+    /// What is certain of the acknowledged commits changes, decided from the record <paramref name="before"/>. A run that moves the epoch relies on what it
+    /// found: only an open epoch's changes.
+    /// </summary>
+    public static EpochMove Claim(EpochRecord record, EpochRecord before, SyncRecord? claim) =>
+        record.State != EpochState.Open ? Refuse($"epoch {record.Epoch} of {record.Database} is {Word(record)} by run {record.Run}")
+        : record.Epoch != before.Epoch || (record.Sync != before.Sync && record.Sync?.Says(before.Sync) != true) ? Refuse($"the record of {record.Database} has changed meanwhile")
+        : new EpochMove.Allowed(record with { Sync = claim });
 
     private static EpochMove.Refused Refuse(string reason) => new($"Refused: {reason}.");
 

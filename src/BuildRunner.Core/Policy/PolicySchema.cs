@@ -105,7 +105,7 @@ internal static class PolicySchema
         .Key("enabled", Forms.Switch, r => r.Enabled, (r, v) => r with { Enabled = v }, "false: no backup, drill or run starts; routing and health go on.")
         .Key("auto_failover", Forms.Switch, r => r.AutoFailover, (r, v) => r with { AutoFailover = v }, "Whether a lost primary is replaced without a person.")
         .Key("loss_max", Forms.Optional(Longer), r => r.LossMax, (r, v) => r with { LossMax = v }, "Known loss up to which a failover goes ahead; without it: the RPO for a person's.")
-        .Key("replication", Forms.Word<ReplicationMode>(), r => r.Replication, (r, v) => r with { Replication = v }, "Whether a write waits for a standby.")
+        .Key("replication", Forms.Word<ReplicationMode>(), r => r.Replication, (r, v) => r with { Replication = v }, "Whether a write waits for copies: `asynchronous`, `synchronous` (one), `quorum` (half of them).")
         .Key("fencing", Forms.Word<FencingMode>(), r => r.Fencing, (r, v) => r with { Fencing = v }, "`lease` with automatic failover, else `confirm`.")
         .Key("lease_ttl", Forms.Duration(TimeSpan.FromSeconds(1), TimeSpan.FromMinutes(10)), r => r.LeaseTtl, (r, v) => r with { LeaseTtl = v }, "Length of a primary's lease as the arbiter counts it.")
         .Key("lease_hold", Forms.Optional(Forms.Duration(TimeSpan.FromMilliseconds(100), TimeSpan.FromMinutes(10))), r => r.LeaseHold, (r, v) => r with { LeaseHold = v }, "Length of the lease as its holder counts it; without it: `lease_ttl` less 2s.")

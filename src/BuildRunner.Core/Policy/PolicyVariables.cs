@@ -19,6 +19,7 @@ internal static class PolicyVariables
         Of("BACKUP_SCHEDULE", "backups.full", Forms.Cron, (d, v) => d with { Backups = d.Backups with { FullSchedule = v } }),
         Of("BACKUP_RETENTION_DAYS", "backups.full_retention", Forms.Bare(TimeSpan.FromDays(1), "days", TimeSpan.FromHours(1), TimeSpan.FromDays(3660)), (d, v) => d with { Backups = d.Backups with { FullRetention = v } }),
         Of("AUTO_FAILOVER_ENABLED", "recovery.auto_failover", Forms.Switch, (d, v) => d with { Recovery = d.Recovery with { AutoFailover = v } }),
+        Of("BR_REPLICATION", "recovery.replication", Forms.Word<ReplicationMode>(), (d, v) => d with { Recovery = d.Recovery with { Replication = v } }),
         Of("EDGE_CACHE_ENABLED", "cache.enabled", Forms.Switch, (d, v) => d with { Cache = d.Cache with { Enabled = v } }),
         Of("CACHE_DEFAULT_TTL_SECONDS", "cache.default_ttl", Seconds, (d, v) => d with { Cache = d.Cache with { DefaultTtl = v } }),
         Of("SWR_WINDOW_SECONDS", "cache.stale_while_revalidate", Seconds, (d, v) => d with { Cache = d.Cache with { StaleWhileRevalidate = v } }),

@@ -17,7 +17,7 @@ public static class FailoverPlanner
             return new FailoverPlan { Target = wish.Target, Problems = problems, Notes = notes };
         }
 
-        var target = wish.Target ?? Best(facts, record);
+        var target = wish.Target ?? Best(facts, record, wish.AcceptDataLoss);
         if (target is null)
             problems.Add($"No region can take over {facts.Database} now: {string.Join("; ", record.Candidates.Where(c => c != record.Primary).Select(c => $"{c}: {Unfit(facts, record, c) ?? "fit"}"))}.");
         else if (wish.Target is null)
@@ -37,15 +37,20 @@ public static class FailoverPlanner
         {
             problems.AddRange(TargetProblems(facts, record, target, resumes, wish.AcceptDataLoss, notes));
             (loss, lossBytes) = (facts.Region(target)?.KnownLag, facts.Region(target)?.KnownLagBytes);
-            if (!resumes && facts.Region(target) is { HasDatabase: true } && target != record.Primary)
+            if (!resumes && IsCovered(facts, record, target))
+            {
+                (loss, lossBytes) = (TimeSpan.Zero, null);
+                notes.Add($"Every acknowledged commit is held by {record.Sync!.Required} of {string.Join(", ", record.Sync.Members)}: none is lost.");
+            }
+            else if (!resumes && facts.Region(target) is { HasDatabase: true } && target != record.Primary)
                 problems.AddRange(LossProblems(LossMax(facts.Rules, wish.Automatic), loss, lossBytes, target, record.Primary, wish.AcceptDataLoss, notes));
         }
 
-        var proof = resumes ? record.Former?.Proof?.Kind : Obtainable(facts, record, wish);
+        var proof = resumes ? record.Former?.Proof?.Kind : Obtainable(facts, record, wish, target);
         if (proof is null && !resumes)
-            problems.Add(NoProof(facts, record));
+            problems.Add(NoProof(facts, record, target));
         else if (proof is { } kind && !resumes)
-            notes.Add(HowProven(kind, record.Primary, wish));
+            notes.Add(HowProven(kind, record, wish));
 
         if (!facts.Regions.Any(r => r.GatewayLive))
             notes.Add("No gateway reports now: writes cannot be held, and none is verified.");
@@ -95,6 +100,13 @@ public static class FailoverPlanner
         }
         if (!record.Candidates.Contains(target))
             yield return $"{target} is not among the copies of {facts.Database} that may be promoted ({string.Join(", ", record.Candidates)}).";
+        if (!resumes && record.Sync is { Claims: true } sync && !sync.Members.Contains(target))
+        {
+            if (accepted)
+                notes.Add($"{target} is none of the copies that commits wait for ({string.Join(", ", sync.Members)}): what it lacks is lost, and accepted.");
+            else
+                yield return NoMember(target, sync);
+        }
         if (!region.AgentReachable)
             yield return $"The agent of {target} cannot be reached ({(region.ReportAge is { } age ? $"last report {Seconds(age)} ago" : "it has never reported")}); it is the one that promotes. Bring it back, or choose another region.";
         else if (!resumes && Unready(record, region) is { } unready)
@@ -136,41 +148,57 @@ public static class FailoverPlanner
             notes.Add($"How much is lost is not known, and accepted.");
     }
 
-    private static FenceProofKind? Obtainable(FailoverFacts facts, EpochRecord record, FailoverWish wish)
+    /// <summary>Why a copy that no commit waited for is not promoted in the place of one that holds them all.</summary>
+    public static string NoMember(string target, SyncRecord sync) =>
+        $"{target} is none of the copies that commits wait for; {sync.Required} of {string.Join(", ", sync.Members)} {(sync.Required == 1 ? "holds" : "hold")} every acknowledged commit. Choose {(sync.Members.Count == 1 ? sync.Members[0] : "one of those")}, or accept the loss with --accept-data-loss.";
+
+    /// <summary>Whether what the record claims, and the copies that can be reached, make it certain that no acknowledged commit would be lost.</summary>
+    public static bool IsCovered(FailoverFacts facts, EpochRecord record, string target) =>
+        record.State != EpochState.Moving && record.Sync is { Claims: true } sync && sync.Members.Contains(target) && facts.Region(target) is { AgentReachable: true }
+        && sync.Members.Count(m => facts.Region(m) is { AgentReachable: true }) >= sync.CutsNeeded;
+
+    private static FenceProofKind? Obtainable(FailoverFacts facts, EpochRecord record, FailoverWish wish, string? target)
     {
         if (facts.Region(record.Primary) is { AgentReachable: true, Reading: null or { Guarded: true } or { State: DatabaseState.Fenced } })
             return FenceProofKind.Stopped;
         if (facts.PowerReady)
             return FenceProofKind.PoweredOff;
+        if (target is not null && IsCovered(facts, record, target))
+            return FenceProofKind.Cut;
         if (facts.LeaseEnforced)
             return FenceProofKind.Expired;
         return wish.AssumeFenced is not null ? FenceProofKind.Stated : null;
     }
 
-    private static string NoProof(FailoverFacts facts, EpochRecord record)
+    private static string NoProof(FailoverFacts facts, EpochRecord record, string? target)
     {
         var primary = facts.Region(record.Primary);
         var why = primary is { AgentReachable: true }
             ? $"the PostgreSQL of {record.Primary} does not run under its guard"
             : $"the agent of {record.Primary} cannot be reached{(primary?.ReportAge is { } age ? $" (last report {Seconds(age)} ago)" : "")}";
-        return $"Nothing can prove that {record.Primary} acknowledges no more writes: {why}, and no power driver is set up (recovery.power_driver). "
+        var cut = record.Sync is not { Claims: true } sync ? ""
+            : target is null || !sync.Members.Contains(target) ? $", {target ?? "no target"} is none of the copies that its commits wait for ({string.Join(", ", sync.Members)})"
+            : $", {sync.CutsNeeded} of the copies that its commits wait for ({string.Join(", ", sync.Members)}) would have to be cut off it and cannot be reached";
+        return $"Nothing can prove that {record.Primary} acknowledges no more writes: {why}{cut}, and no power driver is set up (recovery.power_driver). "
             + "Two primaries would lose data silently. If you know that it is off, say so: --assume-fenced \"how you know\". --accept-data-loss does not stand for it.";
     }
 
-    private static string HowProven(FenceProofKind kind, string primary, FailoverWish wish) => kind switch
+    private static string HowProven(FenceProofKind kind, EpochRecord record, FailoverWish wish) => (kind, record.Primary) switch
     {
-        FenceProofKind.Stopped => $"{primary} will be stopped by its guard (proof: stopped).",
-        FenceProofKind.PoweredOff => $"{primary} does not answer; the power driver will turn it off (proof: powered_off).",
-        FenceProofKind.Expired => $"{primary} does not answer; its lease runs out by itself and is waited for (proof: expired).",
-        _ => $"{primary} is taken as silent on your word: {wish.AssumeFenced} (proof: stated; it may be wrong).",
+        (FenceProofKind.Stopped, var primary) => $"{primary} will be stopped by its guard (proof: stopped).",
+        (FenceProofKind.PoweredOff, var primary) => $"{primary} does not answer; the power driver will turn it off (proof: powered_off).",
+        (FenceProofKind.Cut, var primary) => $"{primary} does not answer; {record.Sync!.CutsNeeded} of the copies that its commits wait for ({string.Join(", ", record.Sync.Members)}) are cut off it, and without them it acknowledges nothing (proof: cut).",
+        (FenceProofKind.Expired, var primary) => $"{primary} does not answer; its lease runs out by itself and is waited for (proof: expired).",
+        (_, var primary) => $"{primary} is taken as silent on your word: {wish.AssumeFenced} (proof: stated; it may be wrong).",
     };
 
-    private static string? Best(FailoverFacts facts, EpochRecord record) =>
+    private static string? Best(FailoverFacts facts, EpochRecord record, bool accepted) =>
         record.State == EpochState.Moving && Unfit(facts, record, record.Primary) is null
             ? record.Primary
             : record.Candidates
-                .Where(code => code != record.Primary && Unfit(facts, record, code) is null)
-                .OrderBy(code => facts.Region(code)!.Role == RegionRole.Replica)
+                .Where(code => code != record.Primary && Unfit(facts, record, code) is null && (accepted || record.Sync is not { Claims: true } || record.Sync.Members.Contains(code)))
+                .OrderBy(code => record.Sync is { Claims: true } sync && !sync.Members.Contains(code))
+                .ThenBy(code => facts.Region(code)!.Role == RegionRole.Replica)
                 .ThenByDescending(code => Held(facts.Region(code)!.Reading).Bytes)
                 .ThenBy(code => facts.Region(code)!.KnownLag ?? TimeSpan.MaxValue)
                 .ThenBy(code => code, StringComparer.Ordinal)

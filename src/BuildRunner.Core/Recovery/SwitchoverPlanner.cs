@@ -31,6 +31,9 @@ public static class SwitchoverPlanner
         if (record.State != EpochState.Open)
             problems.Add($"Epoch {record.Epoch} of {facts.Database} is {record.State.ToString().ToLowerInvariant()} by run {record.Run}: finish that first (`br runbook status {record.Run}`, or `br dr failover`).");
 
+        if (facts.Rules.Replication != ReplicationMode.Asynchronous && record.Sync is not { State: SyncState.Sync })
+            problems.Add($"Replication of {facts.Database} is {facts.Rules.Replication.ToString().ToLowerInvariant()} by policy, and no copy is waited for now. Wait until one has caught up (`br dr status`).");
+
         var others = record.Candidates.Where(c => c != record.Primary).ToList();
         var target = wish.Target ?? others
             .Where(code => !TargetProblems(facts, record, code).Any())

@@ -38,14 +38,15 @@ internal sealed class ReadingLoop : ReconcileLoop, IAsyncDisposable
     private readonly DatabaseKeeper _keeper;
     private readonly AssignmentBook _book;
     private readonly LeaseKeeper _lease;
+    private readonly SyncKeeper _sync;
     private readonly PostgresReader _reader;
     private DatabaseReading? _last;
     private PostgresSql? _sql;
 
-    public ReadingLoop(AgentOptions options, AgentStateFile state, PostgresHome home, PostgresDriver driver, GuardClient guard, DatabaseKeeper keeper, AssignmentBook book, LeaseKeeper lease, TimeProvider time, ILogger<ReadingLoop> logger)
+    public ReadingLoop(AgentOptions options, AgentStateFile state, PostgresHome home, PostgresDriver driver, GuardClient guard, DatabaseKeeper keeper, AssignmentBook book, LeaseKeeper lease, SyncKeeper sync, TimeProvider time, ILogger<ReadingLoop> logger)
         : base(TimeSpan.FromMilliseconds(450), time, logger)
     {
-        (_options, _state, _home, _driver, _guard, _keeper, _book, _lease) = (options, state, home, driver, guard, keeper, book, lease);
+        (_options, _state, _home, _driver, _guard, _keeper, _book, _lease, _sync) = (options, state, home, driver, guard, keeper, book, lease, sync);
         _reader = new(time);
         keeper.Changed += Wake;
     }
@@ -68,6 +69,7 @@ internal sealed class ReadingLoop : ReconcileLoop, IAsyncDisposable
         var guard = await _guard.StatusAsync(cancel);
         var state = _state.Current;
         var fence = _keeper.Fence;
+        var sync = _sync.Reading; // before the positions are read: what a copy has flushed may only be newer
         var reading = new DatabaseReading { Database = assignment.Name, State = Still(state, fence?.Epoch) };
         if (guard is { Running: true })
         {
@@ -94,6 +96,7 @@ internal sealed class ReadingLoop : ReconcileLoop, IAsyncDisposable
             Following = reading.State == DatabaseState.Standby ? state.Following?.Split(' ')[0] : null,
             Guarded = guard is { Running: true },
             Lease = _lease.Reading,
+            Sync = sync,
             Fault = state.Fault?.ToString(),
             Salvage = state.Salvage,
             Effects = new(state.Promotions, fence?.Fences ?? 0),

@@ -40,6 +40,7 @@ public static class AgentRoom
         services.AddSingleton<FaultDesk>();
         services.AddSingleton<PromiseKeeper>();
         services.AddSingleton<PeerCalls>();
+        services.AddSingleton<SyncKeeper>();
         services.AddSingleton<LeaseKeeper>();
         services.AddSingleton<DatabaseLoop>();
         services.AddSingleton<ReadingLoop>();

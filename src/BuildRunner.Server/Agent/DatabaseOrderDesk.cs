@@ -45,7 +45,7 @@ internal sealed partial class DatabaseOrderDesk(
         var sql = driver.Local(Assignment.DatabaseName);
         var timeline = await sql.ScalarAsync<int?>("select received_tli from pg_stat_wal_receiver", token) ?? home.Timeline();
         var effect = state.Current.CutEpoch is not { } before || before < order.Epoch;
-        state.Change(s => s with { CutEpoch = Math.Max(s.CutEpoch ?? 0, order.Epoch), Following = null });
+        state.Change(s => s with { CutEpoch = Math.Max(s.CutEpoch ?? 0, order.Epoch), RefusedEpoch = Math.Max(s.RefusedEpoch ?? 0, order.Epoch), Following = null });
         driver.Follow(null);
         await driver.ReloadAsync(token);
 
@@ -162,6 +162,8 @@ internal sealed partial class DatabaseOrderDesk(
             }
         }
         var sql = driver.Local(Assignment.DatabaseName, 30);
+        if (BeginSync(order.Epoch))
+            await driver.ReloadAsync(token);
         if (await sql.ScalarAsync<bool>("select pg_is_in_recovery()", token))
         {
             state.Change(s => s with { Promoting = order.Epoch });
@@ -190,6 +192,7 @@ internal sealed partial class DatabaseOrderDesk(
         {
             if (!home.HasData || home.IsStandby || state.Current.Rebuilding || state.Current.PrimaryEpoch is null)
                 throw new InvalidOperationException($"{options.Region} holds no fenced primary to start again.");
+            BeginSync(order.Epoch);
             await driver.StartAsync(standby: false, token);
         }
         var sql = driver.Local(Assignment.DatabaseName, 30);
@@ -203,6 +206,12 @@ internal sealed partial class DatabaseOrderDesk(
         var (timeline, _) = await WhereAsync(sql, token);
         return new PromoteResult(timeline, before, effect, Stopwatch.GetElapsedTime(started).TotalMilliseconds);
     }, cancel);
+
+    /// <summary>
+    /// The epoch that begins knows of no copy: whom the former one waited for must not be waited for here. Where there is a lease, the guard is.
+    /// A repeated order leaves what was told since.
+    /// </summary>
+    private bool BeginSync(long epoch) => state.Current.PrimaryEpoch != epoch && driver.Sync(Assignment.Lease is null ? SyncSetting.None.Names : SyncSetting.Gate.Names);
 
     /// <summary>
     /// An order may have waited for another one: what was admitted when it came may stand no more. A fence at an epoch ends that epoch here

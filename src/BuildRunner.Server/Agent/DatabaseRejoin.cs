@@ -161,6 +161,7 @@ internal sealed partial class DatabaseRejoin(
             Directory.Delete(slot, recursive: true);
         driver.Follow(assignment);
         driver.Configure(standby: true);
+        driver.Sync(assignment.Sync ?? "");
         Settle(assignment);
     }
 

@@ -6,23 +6,25 @@ using BuildRunner.Client.Hosting;
 using BuildRunner.Core.Databases;
 using BuildRunner.Server.Hosting;
 using Microsoft.Extensions.Logging;
-using Npgsql;
 
 namespace BuildRunner.Server.Agent;
 
 /// <summary>
 /// Keeps the lease of the primary on this host: renews it with the arbiter, carries it by the candidates' promises while the arbiter is silent
-/// (FAILOVER.md 3 and 7), and gives the deadline to the guard, which ends PostgreSQL there. It never ends the lease by itself, except when the
+/// (FAILOVER.md 3 and 7), and gives the deadline to the guard, which ends PostgreSQL there; then commits may wait for whom the server says. It never ends the lease by itself, except when the
 /// arbiter says that the epoch is another's.
 /// </summary>
 internal sealed partial class LeaseKeeper : ReconcileLoop
 {
     private static readonly TimeSpan Pass = TimeSpan.FromMilliseconds(100);
+
+    /// <summary>A setting that is not in force yet is looked at again.</summary>
+    private static readonly TimeSpan Soonest = TimeSpan.FromMilliseconds(200);
     private readonly AgentOptions _options;
     private readonly AgentStateFile _state;
     private readonly AssignmentBook _book;
     private readonly PostgresHome _home;
-    private readonly PostgresDriver _driver;
+    private readonly SyncKeeper _sync;
     private readonly GuardClient _guard;
     private readonly DatabaseKeeper _keeper;
     private readonly PeerCalls _peers;
@@ -36,11 +38,11 @@ internal sealed partial class LeaseKeeper : ReconcileLoop
     private Held? _held;
 
     public LeaseKeeper(
-        AgentOptions options, NodeClientOptions node, AgentStateFile state, AssignmentBook book, PostgresHome home, PostgresDriver driver, GuardClient guard, DatabaseKeeper keeper,
+        AgentOptions options, NodeClientOptions node, AgentStateFile state, AssignmentBook book, PostgresHome home, SyncKeeper sync, GuardClient guard, DatabaseKeeper keeper,
         PeerCalls peers, INetwork network, TimeProvider time, ILogger<LeaseKeeper> logger)
         : base(Pass, time, logger)
     {
-        (_options, _state, _book, _home, _driver, _guard, _keeper, _peers, _logger) = (options, state, book, home, driver, guard, keeper, peers, logger);
+        (_options, _state, _book, _home, _sync, _guard, _keeper, _peers, _logger) = (options, state, book, home, sync, guard, keeper, peers, logger);
         _http = new HttpClient(Network.Handler(network, node.AnswerMax)) { BaseAddress = node.Server, Timeout = Timeout.InfiniteTimeSpan };
         _http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", node.Token);
         keeper.Changed += Soon;
@@ -52,7 +54,7 @@ internal sealed partial class LeaseKeeper : ReconcileLoop
 
     public override async Task RunOnceAsync(CancellationToken cancel)
     {
-        if (_options.DatabasePort == 0 || !_home.IsPrepared || !_home.HasData || _book.Current?.Database is not { } assignment)
+        if (_options.DatabasePort == 0 || !_home.IsPrepared || !_home.HasData || _book.Current is not { Database: { } assignment } current)
             return;
         if (!Interlocked.Exchange(ref _woken, false) && Now < _due)
             return;
@@ -60,18 +62,17 @@ internal sealed partial class LeaseKeeper : ReconcileLoop
         var guard = await _guard.StatusAsync(cancel);
         var epoch = guard is { Running: true } ? _state.Current.PrimaryEpoch : null;
         if (assignment.Lease is not { } lease)
-        {
             await LiftAsync(guard, cancel);
-        }
-        else if (epoch is not { } held)
-        {
-            Volatile.Write(ref _held, null);
-            await GateAsync(lease, guard is { Running: true }, cancel); // before it is ever promoted
-        }
-        else
-        {
+        else if (epoch is { } held)
             await RenewAsync(assignment, lease, held, cancel);
-        }
+        else
+            Volatile.Write(ref _held, null);
+        // A deadline first, then the gate: nothing would let commits through it. A copy has it beforehand.
+        var gated = assignment.Sync is { } names && SyncSetting.Parse(names).IsGate;
+        if ((gated && epoch is not null && Volatile.Read(ref _held) is null) || await _sync.ApplyAsync(assignment.Sync, current.Version, guard is { Running: true }, epoch is not null, cancel))
+            return;
+        var soon = Now + Soonest;
+        _due = _due < soon ? _due : soon;
     }
 
     public override void Dispose()
@@ -101,7 +102,7 @@ internal sealed partial class LeaseKeeper : ReconcileLoop
         switch (step)
         {
             case LeaseStep.Extend extend when extend.Deadline > Now:
-                await ExtendAsync(lease, extend, cancel);
+                await ExtendAsync(extend, cancel);
                 break;
             case LeaseStep.End end:
                 LogEnded(_logger, epoch, end.Reason);
@@ -142,44 +143,21 @@ internal sealed partial class LeaseKeeper : ReconcileLoop
         return LeaseHolder.OfCandidates(lease.Terms, answers.ToDictionary(a => a.Region, a => a.Answer, StringComparer.Ordinal), asked);
     }
 
-    private async Task ExtendAsync(LeaseAssignment lease, LeaseStep.Extend extend, CancellationToken cancel)
+    private async Task ExtendAsync(LeaseStep.Extend extend, CancellationToken cancel)
     {
         if (await _guard.ExtendAsync((long)extend.Deadline.TotalMilliseconds, cancel) is not { Ok: true, DeadlineMs: not null } guard)
             return; // it is gone, and PostgreSQL with it
-        if (Volatile.Read(ref _held) is null)
-            Volatile.Write(ref _held, new Held(extend.Deadline, false, extend.ByFailsafe, extend.Reason));
-        await GateAsync(lease, running: true, cancel);
-        Volatile.Write(ref _held, new Held(extend.Deadline, !lease.Gate || await GateHoldsAsync(guard, cancel), extend.ByFailsafe, extend.Reason));
+        // Seen in force, not only told: only then may the lease be said to run out by itself. Where copies are waited for, that they were cut off is the proof.
+        var enforced = guard.Gate && _sync.Reading is { } seen && SyncSetting.Parse(seen.Names).IsGate;
+        Volatile.Write(ref _held, new Held(extend.Deadline, enforced, extend.ByFailsafe, extend.Reason));
     }
 
-    /// <summary>Commits wait for the guard: on a primary once it has a deadline, on a copy beforehand.</summary>
-    private async Task GateAsync(LeaseAssignment lease, bool running, CancellationToken cancel)
-    {
-        if (!lease.Gate || !_driver.Sync(PostgresConfig.Gate) || !running)
-            return;
-        try { await _driver.ReloadAsync(cancel); }
-        catch (Exception error) when (error is NpgsqlException or TimeoutException) { _driver.Sync(null); } // and again at the next pass
-    }
-
-    /// <summary>Read off PostgreSQL, not off what was written: only then may the lease be said to run out by itself.</summary>
-    private async Task<bool> GateHoldsAsync(GuardAnswer guard, CancellationToken cancel)
-    {
-        if (!guard.Gate)
-            return false;
-        if (Volatile.Read(ref _held) is { Enforced: true })
-            return true;
-        try { return (await _driver.Local("postgres", 1).ScalarAsync<string>("select current_setting('synchronous_standby_names')", cancel))?.Contains(GateName.Value, StringComparison.Ordinal) == true; }
-        catch (Exception error) when (error is NpgsqlException or TimeoutException) { return false; }
-    }
-
-    /// <summary>The policy fences by lease no more: the deadline goes, then the gate.</summary>
+    /// <summary>The policy fences by lease no more: the deadline goes, and the gate with the assignment that says so.</summary>
     private async Task LiftAsync(GuardAnswer? guard, CancellationToken cancel)
     {
         Volatile.Write(ref _held, null);
         if (guard is { Running: true, DeadlineMs: not (null or GateName.NoDeadline) })
             await _guard.ExtendAsync(GateName.NoDeadline, cancel);
-        if (_driver.Sync(null) && guard is { Running: true })
-            await _driver.ReloadAsync(cancel);
     }
 
     private sealed record Held(TimeSpan Deadline, bool Enforced, bool ByFailsafe, string Detail);

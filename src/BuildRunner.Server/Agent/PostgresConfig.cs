@@ -55,10 +55,10 @@ internal static class PostgresConfig
     public const string EagerReplay = "max_standby_streaming_delay = 0\n";
 
     /// <summary>Whose confirmation a commit waits for; empty: nobody's.</summary>
-    public static string Sync(string names) => $"synchronous_standby_names = '{names}'\n";
+    public static string Sync(string names) => names.Length == 0 ? "" : $"synchronous_standby_names = '{names.Replace("'", "''", StringComparison.Ordinal)}'\n";
 
-    /// <summary>Commits wait for the guard, which confirms nothing from its deadline on.</summary>
-    public const string Gate = $"FIRST 1 ({GateName.Value})";
+    /// <summary>A base backup's receiver writes into a folder that may never become a copy: it must not confirm commits in its region's name.</summary>
+    public const string CopyName = "pg_basebackup";
 
     /// <summary>The primary to follow; empty: none, and nothing is received.</summary>
     public static string Replication(string? connection, string slot) =>

@@ -65,11 +65,12 @@ internal sealed class PostgresDriver(AgentOptions options, PostgresHome home, Po
         Clear(home.NewData);
         var to = Map(assignment);
         await tools.MustRunAsync("pg_basebackup",
-            ["-D", home.NewData, "-X", "stream", "-S", Slot, "--checkpoint=fast", "--no-password", "-d", PostgresConfig.Connection(to.Host, to.Port, options.Region, home.PasswordFile)],
+            ["-D", home.NewData, "-X", "stream", "-S", Slot, "--checkpoint=fast", "--no-password", "-d", PostgresConfig.Connection(to.Host, to.Port, PostgresConfig.CopyName, home.PasswordFile)],
             home.Folder, cancel);
         replaces();
         Clear(home.Data);
         Directory.Move(home.NewData, home.Data);
+        Sync(assignment.Sync ?? ""); // with the files came whom the primary waits for, perhaps this very region
     }
 
     /// <summary>A slot on the primary, so that it keeps the WAL that this standby has not yet; kept when it is there.</summary>
@@ -96,12 +97,12 @@ internal sealed class PostgresDriver(AgentOptions options, PostgresHome home, Po
         account.Write(Path.Combine(home.Data, "replication.conf"), PostgresConfig.Copy(PostgresConfig.Connection(to.Host, to.Port, options.Region, home.PasswordFile)));
     }
 
-    /// <summary>Whose confirmation a commit waits for, in force from the next start or reload; null: nobody's.</summary>
+    /// <summary>Whose confirmation a commit waits for, in force from the next start or reload; empty: nobody's.</summary>
     /// <returns>Whether that was another before.</returns>
-    public bool Sync(string? names)
+    public bool Sync(string names)
     {
         var path = Path.Combine(home.Data, "sync.conf");
-        var text = names is null ? "" : PostgresConfig.Sync(names);
+        var text = PostgresConfig.Sync(names);
         var before = File.Exists(path) ? File.ReadAllText(path) : "";
         if (before == text)
             return false;

@@ -26,7 +26,7 @@ internal sealed class PostgresReader(TimeProvider time) : IAsyncDisposable
                (select coalesce(string_agg(slot_name, ',' order by slot_name), '') from (select slot_name from pg_replication_slots where not temporary limit 50) s)
         from (select pg_is_in_recovery() as recovering) r left join pg_stat_wal_receiver w on true
         """;
-    private const string ReplicasSql = "select application_name, state, sent_lsn::text, replay_lsn::text, extract(epoch from replay_lag)::float8 from pg_stat_replication where application_name not like 'pg_%' and application_name <> '" + GateName.Value + "'";
+    private const string ReplicasSql = "select application_name, state, sent_lsn::text, replay_lsn::text, extract(epoch from replay_lag)::float8, flush_lsn::text from pg_stat_replication where application_name not like 'pg_%' and application_name <> '" + GateName.Value + "'";
     private const string MarkerSql = "select epoch, run from buildrunner.epoch order by epoch desc limit 1";
 
     private readonly ReplicaLag _lag = new(time);
@@ -128,7 +128,7 @@ internal sealed class PostgresReader(TimeProvider time) : IAsyncDisposable
         await using var command = new NpgsqlCommand(ReplicasSql, connection);
         await using var row = await command.ExecuteReaderAsync(cancel);
         while (await row.ReadAsync(cancel))
-            replicas.Add(new(row.GetString(0), row.GetString(1), Position(row, 2), Position(row, 3), row.IsDBNull(4) ? null : row.GetDouble(4)));
+            replicas.Add(new(row.GetString(0), row.GetString(1), Position(row, 2), Position(row, 3), row.IsDBNull(4) ? null : row.GetDouble(4), Position(row, 5)));
         return replicas;
     }
 

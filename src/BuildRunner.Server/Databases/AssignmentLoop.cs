@@ -24,6 +24,7 @@ internal sealed partial class AssignmentLoop : ReconcileLoop
     private readonly INodeReports _reports;
     private readonly LeaderLease _lease;
     private readonly Leases _leases;
+    private readonly SyncDesk _sync;
     private readonly Dictionary<string, PeerAddress> _peers = new(StringComparer.Ordinal);
     private readonly TimeProvider _time;
     private readonly ILogger<AssignmentLoop> _logger;
@@ -34,10 +35,10 @@ internal sealed partial class AssignmentLoop : ReconcileLoop
     private long _count;
     private bool _behind;
 
-    public AssignmentLoop(IStore store, Epochs epochs, IPolicySource policy, INodeLinks links, INodeReports reports, LeaderLease lease, Leases leases, TimeProvider time, ILogger<AssignmentLoop> logger)
+    public AssignmentLoop(IStore store, Epochs epochs, IPolicySource policy, INodeLinks links, INodeReports reports, LeaderLease lease, Leases leases, SyncDesk sync, TimeProvider time, ILogger<AssignmentLoop> logger)
         : base(TimeSpan.FromMilliseconds(500), time, logger)
     {
-        (_store, _epochs, _policy, _links, _reports, _lease, _leases, _time, _logger) = (store, epochs, policy, links, reports, lease, leases, time, logger);
+        (_store, _epochs, _policy, _links, _reports, _lease, _leases, _sync, _time, _logger) = (store, epochs, policy, links, reports, lease, leases, sync, time, logger);
         _watches = [store.Watch("databases/", _ => Wake()), policy.OnChange(Wake), reports.OnReport(Reported)];
     }
 
@@ -49,6 +50,7 @@ internal sealed partial class AssignmentLoop : ReconcileLoop
         {
             (_token, _count) = (fence.Token, 0);
             _published.Clear();
+            _sync.Begin();
         }
         var policy = _policy.Current;
         var database = policy.Databases is [var named, ..] ? named : new DatabaseDefinition { Name = "main" };
@@ -64,6 +66,8 @@ internal sealed partial class AssignmentLoop : ReconcileLoop
         // What an agent enforces is taken back here before it is told to lift it.
         if (record is not null && policy.Recovery.Lease() is null)
             await _leases.LiftAsync(database.Name, fence, cancel);
+        if (record is not null && !behind)
+            record = await _sync.PassAsync(policy, record, fence, cancel);
         foreach (var region in policy.Regions)
         {
             if (_reports.Agent(region.Code) is { PeerPort: > 0 } report)
@@ -72,13 +76,15 @@ internal sealed partial class AssignmentLoop : ReconcileLoop
         var initialised = record is not null && await IsInitialisedAsync(policy, database, fence, cancel);
         foreach (var region in policy.Regions)
         {
-            var assignment = AssignmentPlanner.Plan(policy, region.Code, database, record, initialised, asks[region.Code], fence.Token, behind, _peers);
+            var assignment = AssignmentPlanner.Plan(policy, region.Code, database, record, initialised, asks[region.Code], fence.Token, behind, _peers, record is null ? null : _sync.NamesFor(record));
             var text = JsonSerializer.Serialize(assignment, WireJson.Default.Assignment);
             if (_published.TryGetValue(region.Code, out var before) && before == text)
                 continue;
             var version = (fence.Token * VersionsPerToken) + ++_count;
             _links.Publish(new(NodeKind.Agent, region.Code), version, JsonSerializer.SerializeToElement(assignment with { Version = version }, WireJson.Default.Assignment));
             _published[region.Code] = text;
+            if (region.Code == record?.Primary)
+                _sync.Published(region.Code, version);
             LogPublished(_logger, region.Code, version, assignment.Database?.Duty, assignment.Database?.Epoch);
         }
     }

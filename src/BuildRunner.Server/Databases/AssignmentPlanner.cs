@@ -8,7 +8,7 @@ namespace BuildRunner.Server.Databases;
 internal static class AssignmentPlanner
 {
     /// <summary>The assignment without its version. A server that is behind (an agent has seen a higher epoch than its store) lets everybody keep what they have.</summary>
-    public static Assignment Plan(PolicyDocument policy, string region, DatabaseDefinition database, EpochRecord? record, bool initialised, string? startAsk, long fencingToken, bool behind = false, IReadOnlyDictionary<string, PeerAddress>? peers = null)
+    public static Assignment Plan(PolicyDocument policy, string region, DatabaseDefinition database, EpochRecord? record, bool initialised, string? startAsk, long fencingToken, bool behind = false, IReadOnlyDictionary<string, PeerAddress>? peers = null, string? sync = null)
     {
         var definition = policy.Regions.First(r => r.Code == region);
         return new Assignment
@@ -16,7 +16,7 @@ internal static class AssignmentPlanner
             Version = 0,
             Region = region,
             FencingToken = fencingToken,
-            Database = definition.DatabaseHost is null || record is null ? null : Database(policy, region, database, record, initialised, startAsk, behind, peers),
+            Database = definition.DatabaseHost is null || record is null ? null : Database(policy, region, database, record, initialised, startAsk, behind, peers, sync),
             Services = [.. policy.Services.Where(s => s.Command.Count > 0 && RunsIn(s, definition)).Select(Service)],
         };
     }
@@ -30,7 +30,7 @@ internal static class AssignmentPlanner
             : null;
     }
 
-    private static DatabaseAssignment Database(PolicyDocument policy, string region, DatabaseDefinition database, EpochRecord record, bool initialised, string? startAsk, bool behind, IReadOnlyDictionary<string, PeerAddress>? peers)
+    private static DatabaseAssignment Database(PolicyDocument policy, string region, DatabaseDefinition database, EpochRecord record, bool initialised, string? startAsk, bool behind, IReadOnlyDictionary<string, PeerAddress>? peers, string? sync)
     {
         var isPrimary = record.Primary == region;
         var open = record.State == EpochState.Open && !behind;
@@ -49,6 +49,7 @@ internal static class AssignmentPlanner
             PrimaryHost = primary?.DatabaseHost,
             PrimaryPort = primary?.DatabasePort ?? 0,
             Lease = Lease(policy, region, record, peers),
+            Sync = isPrimary && record.State != EpochState.Moving ? sync : Begins(policy).Names,
             ConfirmedAsk = open && isPrimary ? startAsk : null,
             Initialise = open && isPrimary && record.Epoch == 1 && !initialised,
             Fork = record.Former?.Fork,
@@ -57,11 +58,12 @@ internal static class AssignmentPlanner
         };
     }
 
-    /// <summary>In synchronous mode the standbys are the gate; else the guard is.</summary>
+    /// <summary>What a copy has in its files, so that it is in force from the first moment of an epoch that begins there: it knows of no copy yet.</summary>
+    private static SyncSetting Begins(PolicyDocument policy) => policy.Recovery.Lease() is null ? SyncSetting.None : SyncSetting.Gate;
+
     private static LeaseAssignment? Lease(PolicyDocument policy, string region, EpochRecord record, IReadOnlyDictionary<string, PeerAddress>? peers) =>
         policy.Recovery.Lease() is { } terms
-            ? new LeaseAssignment(terms.Ttl, terms.Hold, policy.Recovery.Replication == ReplicationMode.Asynchronous,
-                [.. record.Candidates.Where(c => c != region).Select(c => peers?.GetValueOrDefault(c) ?? new PeerAddress(c, "", 0))])
+            ? new LeaseAssignment(terms.Ttl, terms.Hold, [.. record.Candidates.Where(c => c != region).Select(c => peers?.GetValueOrDefault(c) ?? new PeerAddress(c, "", 0))])
             : null;
 
     private static bool RunsIn(ServiceDefinition service, RegionDefinition region) =>

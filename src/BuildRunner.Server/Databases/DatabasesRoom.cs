@@ -18,6 +18,7 @@ public static class DatabasesRoom
     {
         services.AddSingleton<Epochs>();
         services.AddSingleton<Leases>();
+        services.AddSingleton<SyncDesk>();
         services.AddHostedService<ArbiterLoop>();
         services.AddSingleton<AssignmentLoop>().AddHostedService(all => all.GetRequiredService<AssignmentLoop>());
         return services;

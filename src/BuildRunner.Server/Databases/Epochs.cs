@@ -46,7 +46,7 @@ public sealed class Epochs(IStore store, IEventLog events)
                     switch (await store.PutAsync(entry.Key, JsonSerializer.SerializeToUtf8Bytes(after, WireJson.Default.EpochRecord), entry.Version, fence, cancel))
                     {
                         case StoreWrite.Done:
-                            await TellAsync(after, cancel);
+                            await (after.Sync != before.Sync && after.State == before.State ? TellClaimAsync(after, cancel) : TellAsync(after, cancel));
                             return new EpochWrite.Done(after, Changed: true);
                         case StoreWrite.Fenced fenced:
                             return new EpochWrite.Refused($"Refused: another server leads (fencing token {fenced.Current}).");
@@ -59,6 +59,18 @@ public sealed class Epochs(IStore store, IEventLog events)
 
     private static EpochRecord Read(StoreEntry entry) =>
         JsonSerializer.Deserialize(entry.Value.Span, WireJson.Default.EpochRecord) ?? throw new JsonException($"{entry.Key} holds null.");
+
+    private Task TellClaimAsync(EpochRecord record, CancellationToken cancel) => events.RecordAsync(
+        "replication.changed", "server",
+        record.Sync switch
+        {
+            null => $"Replication of {record.Database} is asynchronous.",
+            { Claims: true } sync => $"Every acknowledged commit of {record.Database} is held by at least {sync.Required} of {string.Join(", ", sync.Members)}{(sync.State == SyncState.Changing ? "; for whom commits wait is being changed" : "")}.",
+            { State: SyncState.Degraded } => $"Replication of {record.Database} is degraded: no copy can be waited for.",
+            _ => $"Nothing is claimed of the copies of {record.Database} while it is changed for whom commits wait.",
+        },
+        new Dictionary<string, string> { ["database"] = record.Database, ["epoch"] = record.Epoch.ToString(CultureInfo.InvariantCulture), ["primary"] = record.Primary },
+        cancel);
 
     private Task TellAsync(EpochRecord record, CancellationToken cancel) => events.RecordAsync(
         "epoch.moved", record.Run is { } run ? $"run {run}" : "server",

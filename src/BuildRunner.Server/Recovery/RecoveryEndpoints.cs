@@ -45,8 +45,10 @@ internal static class RecoveryEndpoints
             Epoch = facts.Record?.Epoch,
             State = facts.Record?.State,
             Run = facts.Record is { State: not EpochState.Open } record ? record.Run : null,
-            RpoNowSeconds = best?.KnownLag?.TotalSeconds,
+            // Nothing is claimed to be safe but what the record says of copies that can be reached.
+            RpoNowSeconds = facts.Record is { } epoch && facts.Regions.Any(r => FailoverPlanner.IsCovered(facts, epoch, r.Code)) ? 0 : best?.KnownLag?.TotalSeconds,
             RpoNowBytes = best?.KnownLagBytes,
+            Replication = Replication(facts),
             Regions = [.. facts.Regions.Where(r => r.HasDatabase).Select(Copy)],
             Lease = Lease(facts),
             LastFailover = last is null ? null : new LastFailover
@@ -69,6 +71,16 @@ internal static class RecoveryEndpoints
         var held = primary is { AgentReachable: true } ? primary.Reading?.Lease : null;
         return new LeaseStatus { Enforced = facts.LeaseEnforced, TtlSeconds = terms.Ttl.TotalSeconds, LeftSeconds = held?.Left.TotalSeconds, ByFailsafe = held?.ByFailsafe ?? false, Detail = held?.Detail };
     }
+
+    private static ReplicationStatus? Replication(FailoverFacts facts) => facts.Record is not { } record ? null : new ReplicationStatus
+    {
+        Mode = facts.Rules.Replication.ToString().ToLowerInvariant(),
+        State = record.Sync?.State,
+        Members = record.Sync?.Members ?? [],
+        Required = record.Sync?.Required ?? 0,
+        Since = record.Sync?.Since,
+        Setting = facts.Region(record.Primary) is { AgentReachable: true } primary ? primary.Reading?.SyncNames : null,
+    };
 
     private static CopyStatus Copy(FailoverRegion region) => new()
     {

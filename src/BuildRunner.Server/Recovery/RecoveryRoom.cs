@@ -23,6 +23,7 @@ public static class RecoveryRoom
         services.AddSingleton<LagWatch>();
         services.AddSingleton<NodeReach>();
         services.AddSingleton<IPowerDriver, PolicyPowerDriver>();
+        services.AddSingleton<CutFence>();
         services.AddSingleton<LeaseFence>();
         services.AddSingleton<FailoverReader>();
         services.AddHostedService<AutoFailoverLoop>();

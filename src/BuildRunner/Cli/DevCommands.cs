@@ -13,7 +13,7 @@ internal static class DevCommands
     private static readonly Option<bool> Detach = new("--detach", "-d") { Description = "Return when all is ready; `br dev stop` ends it" };
     private static readonly Option<bool> NoTraffic = new("--no-traffic") { Description = "No background visitors" };
     private static readonly Option<Wan> WanDelays = new("--wan") { Description = "Delays between regions: on or off", DefaultValueFactory = _ => Wan.On };
-    private static readonly Option<bool> Sync = new("--sync") { Description = "Synchronous replication (comes with the room Recovery)" };
+    private static readonly Option<bool> Sync = new("--sync") { Description = "Synchronous replication: a write waits for a copy (recovery.replication: synchronous)" };
     private static readonly Option<string> PortOffset = new("--port-offset") { Description = "Added to every port: a number, or auto for a free one", DefaultValueFactory = _ => "0" };
     private static readonly Option<string?> Policy = new("--policy") { Description = "Policy file (default: BR_POLICY, then governance/policy.yml)" };
     private static readonly Option<string?> GeoCity = new("--geo-city") { Description = "City database in MaxMind's format for the gateways" };
@@ -49,13 +49,12 @@ internal static class DevCommands
         {
             Data = Folder(context),
             Traffic = !context.Parse.GetValue(NoTraffic),
+            Sync = context.Parse.GetValue(Sync),
             Wan = context.Parse.GetValue(WanDelays) == Wan.On,
             PortOffset = Offset(context.Parse.GetValue(PortOffset)!),
             Policy = context.Parse.GetValue(Policy),
             GeoCity = context.Parse.GetValue(GeoCity) is { } city ? File.Exists(city) ? Path.GetFullPath(city) : throw new CliException(ExitCode.Usage, $"There is no city database at {city}.") : null,
         };
-        if (context.Parse.GetValue(Sync))
-            throw new CliException(ExitCode.Usage, "`--sync` comes with synchronous replication in the room Recovery; today the copies follow asynchronously.");
         if (context.Parse.GetValue(Supervise))
             return await Detached.SuperviseAsync(options, context.Cancel);
 

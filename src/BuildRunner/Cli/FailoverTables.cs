@@ -60,7 +60,7 @@ internal static class FailoverTables
                 + $"objective {RunTables.Time(report.RtoObjectiveMs)}: {(report.RtoAchieved ? "achieved" : "missed")}");
         }
         if ((run.Lost ?? report.Lost) is { } lost)
-            yield return ("lost", lost.Commits is null && report.SealedAt is { } seal ? $"nothing that was acknowledged: it lay before {seal}, and {report.To} held it" : $"{RunTables.Lost(lost)}{(lost.Commits is null && report.KnownLossMs is { } known ? known == 0 ? "; as far as was known, the copy held everything" : $"; the copy was known to be {RunTables.Time(known)} behind" : "")}");
+            yield return ("lost", report.HeldBy is { } held ? $"nothing that was acknowledged: {held} held it{(lost.Commits is null ? "" : $"; {RunTables.Lost(lost)} in the old WAL")}" : lost.Commits is null && report.SealedAt is { } seal ? $"nothing that was acknowledged: it lay before {seal}, and {report.To} held it" : $"{RunTables.Lost(lost)}{(lost.Commits is null && report.KnownLossMs is { } known ? known == 0 ? "; as far as was known, the copy held everything" : $"; the copy was known to be {RunTables.Time(known)} behind" : "")}");
         if (report.Proof is { } proof)
             yield return ("proof", $"{System.Text.Json.JsonNamingPolicy.SnakeCaseLower.ConvertName(proof.Kind.ToString())}: {proof.Evidence}");
         if (report is { FormerEpoch: { } former, Epoch: { } epoch })

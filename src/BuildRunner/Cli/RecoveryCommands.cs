@@ -1,6 +1,7 @@
 using System.CommandLine;
 using BuildRunner.Client.Recovery;
 using BuildRunner.Client.Runbooks;
+using BuildRunner.Core.Databases;
 using BuildRunner.Core.Recovery;
 using Spectre.Console;
 
@@ -120,10 +121,13 @@ internal static class RecoveryCommands
             var loses = database.RpoNowSeconds switch
             {
                 null => "an unknown amount of writes",
+                0 when database.Replication is { Required: > 0 } => "no acknowledged write",
                 0 => "nothing, as far as is known",
                 { } rpo => $"at most the writes of {RunTables.Time(rpo * 1000)}",
             };
             console.MarkupLine($"A failover now would lose {loses} (objective {RunTables.Time(status.RpoSeconds * 1000)}).");
+            if (Replication(database) is { } replication)
+                console.MarkupLine(replication);
             console.MarkupLine(Lease(database, status.AutoFailover));
             if (database.LastFailover is { } last)
                 console.MarkupLine(Markup.Escape($"Last failover: {last.At:yyyy-MM-dd HH:mm} UTC to {last.To}, {last.State}{(last.OutageMs is { } ms ? $"; writes were away for {RunTables.Time(ms)}" : "")}{(last.Lost is { } lost ? $"; lost: {RunTables.Lost(lost)}" : "")} ({last.Run})."));
@@ -139,11 +143,24 @@ internal static class RecoveryCommands
             console.MarkupLine($"[yellow]Frozen: {Markup.Escape(freeze)}[/]");
     }
 
+    private static string? Replication(DatabaseStatus database) => database.Replication switch
+    {
+        null => null,
+        { State: SyncState.Degraded } status => $"[yellow]Replication is {status.Mode} by policy, and degraded{Since(status)}: no copy can be waited for.[/]",
+        { Required: > 0 } status => Markup.Escape($"Replication is {status.Mode}: every acknowledged write is held by {(status.Required == status.Members.Count ? string.Join(" and ", status.Members) : $"{status.Required} of {string.Join(", ", status.Members)}")}{Since(status)}."),
+        { State: SyncState.Changing } status => $"[yellow]Replication is {status.Mode} by policy; for whom writes wait is being changed, and nothing is certain meanwhile.[/]",
+        { Mode: "asynchronous" } => "[grey]Replication is asynchronous: a write waits for no copy.[/]",
+        { } status => $"[yellow]Replication is {status.Mode} by policy; no copy is waited for yet.[/]",
+    };
+
+    private static string Since(ReplicationStatus status) => status.Since is { } since ? string.Create(CultureInfo.InvariantCulture, $" since {since:yyyy-MM-dd HH:mm:ss} UTC") : "";
+
     private static string Lease(DatabaseStatus database, bool automatic) => database.Lease switch
     {
         null when automatic => "[yellow]Automatic failover is on, and no lease is kept: look at `br config show`.[/]",
         null => "[grey]Automatic failover is off: a person decides (AUTO_FAILOVER_ENABLED).[/]",
         { ByFailsafe: true } lease => $"[yellow]Automatic failover is on; {Markup.Escape(database.Primary ?? "the primary")} does not hear the server and goes on by the candidates' promises ({Left(lease)}).[/]",
+        { Enforced: false } when database.Replication is { Required: > 0 } replication => $"Automatic failover is on; commits of {Markup.Escape(database.Primary ?? "the primary")} wait for {Markup.Escape(string.Join(", ", replication.Members))}, and cutting them off is the proof.",
         { Enforced: true } lease => $"Automatic failover is on; the lease of {Markup.Escape(database.Primary ?? "the primary")} is enforced ({Left(lease)}).",
         { } lease => $"[yellow]Automatic failover is on, and the lease of {Markup.Escape(database.Primary ?? "the primary")} is not enforced yet{(lease.Detail is { } why ? $" ({Markup.Escape(why)})" : "")}: a lost region is replaced only with another proof.[/]",
     };

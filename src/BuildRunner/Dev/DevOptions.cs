@@ -10,6 +10,9 @@ internal sealed record DevOptions
     /// <summary>Whether links between regions have their distance's delay.</summary>
     public bool Wan { get; init; } = true;
 
+    /// <summary>Writes wait for a copy, whatever the policy says.</summary>
+    public bool Sync { get; init; }
+
     /// <summary>Added to every port; null: a free one is looked for.</summary>
     public int? PortOffset { get; init; } = 0;
 

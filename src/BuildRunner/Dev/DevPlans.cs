@@ -34,6 +34,8 @@ internal static class DevPlans
     {
         var environment = Common(layout, "server", DevRegion.ServerNumber);
         environment["BR_SUPERVISOR"] = layout.ControlSocket;
+        if (options.Sync)
+            environment["BR_REPLICATION"] = "synchronous";
         environment["BR_PORT_OFFSET"] = layout.PortOffset.ToString(CultureInfo.InvariantCulture);
         return new()
         {

@@ -164,7 +164,7 @@ public sealed class AgentLeaseTests : IAsyncLifetime
         Assert.True(await WriteAsync(1));
         await Eventually.TrueAsync(() => _east.Lease is { Enforced: true }, "enforced", Cancel);
         _arbiter.IsSilent();
-        _east.Assign(_east.Duty(1, _east));
+        _east.Assign(_east.Duty(1, _east) with { Sync = "" });
         await Eventually.TrueAsync(async () => (await _east.Guard.StatusAsync(Cancel))?.DeadlineMs == GateName.NoDeadline, "the deadline is lifted", Cancel);
         await Eventually.TrueAsync(async () => await _east.ScalarAsync<string>("select current_setting('synchronous_standby_names')") == "", "the gate is lifted", Cancel);
         var lifted = Stopwatch.StartNew();
@@ -175,13 +175,14 @@ public sealed class AgentLeaseTests : IAsyncLifetime
     private async Task BeginAsync(bool candidate = false)
     {
         IReadOnlyList<PeerAddress> candidates = candidate ? [new("us-west-1", "127.0.0.1", _west.Options.PeerPort)] : [new("us-west-1", "127.0.0.1", 0)];
-        var lease = new LeaseAssignment(Ttl, Hold, Gate: true, candidates);
-        _east.Assign(_east.Duty(1, _east, initialise: true) with { Lease = lease });
+        var lease = new LeaseAssignment(Ttl, Hold, candidates);
+        var gate = SyncSetting.Gate.Names;
+        _east.Assign(_east.Duty(1, _east, initialise: true) with { Lease = lease, Sync = gate });
         await _east.BecomesPrimaryAsync(1);
         await _east.ExecuteAsync("create table t (n int)"); // the loop that sets the gate does not run yet
         if (candidate)
         {
-            _west.Assign(_west.Duty(1, _east) with { Lease = lease with { Candidates = [] } });
+            _west.Assign(_west.Duty(1, _east) with { Lease = lease with { Candidates = [] }, Sync = gate });
             await _west.FollowsAsync(1);
             await _west.KeepLeasesAsync();
         }
@@ -189,7 +190,7 @@ public sealed class AgentLeaseTests : IAsyncLifetime
         if (_arbiter.Says(new LeaseAsk { Database = "main", Epoch = 1, Region = "x" }) is null)
         {
             // As a primary starts that had the gate before: it is in force, and no deadline was given.
-            var driver = new Action(() => File.WriteAllText(Path.Combine(_east.Home.Data, "sync.conf"), PostgresConfig.Sync(PostgresConfig.Gate)));
+            var driver = new Action(() => File.WriteAllText(Path.Combine(_east.Home.Data, "sync.conf"), PostgresConfig.Sync(gate)));
             driver();
             await ReloadAsync();
         }

@@ -115,7 +115,7 @@ internal sealed class FailoverHouse : IAsyncDisposable
         Leases = new Leases(Store, Epochs, Policy, () => Fence, _time);
         IAction[] all =
         [
-            new CloseAction(Epochs, Records, _time), new HoldAction(Traffic, reach), new FenceAction(Epochs, Links, _reports, reach, Power, new LeaseFence(Leases, Links, _time), Events, _time),
+            new CloseAction(Epochs, Records, _time), new HoldAction(Traffic, reach), new FenceAction(Epochs, Links, _reports, reach, Power, new CutFence(Links, reach), new LeaseFence(Leases, Links, _time), Events, _time),
             new SelectAction(Epochs, Links, reach, _reports, Policy), new MoveAction(Epochs, _time), new PromoteAction(Links), new OpenAction(Epochs, Traffic, _time),
             new UpdateDnsAction(dns, Resolvers, Policy, _time), new WarmAction(Links, reach, Policy), new VerifyAction(Links, _reports, reach, Policy, _time), new ResumeAction(Traffic),
             new SettleFollowersAction(Epochs, _reports, reach),
@@ -147,6 +147,15 @@ internal sealed class FailoverHouse : IAsyncDisposable
         _time.Skip(NodeReports.AgeMax);
         await Support.Eventually.TrueAsync(() => _reports.Agent(region) is null && _reports.Gateway(region) is null, $"{region} is away", cancel);
         Assert.True(await _reports.WaitAsync(r => Agents.Keys.All(c => Down.ContainsKey(c) || r.Agent(c) is not null) && r.Gateway(Asia) is not null && r.Gateway(West) is not null && r.Gateway(Europe) is not null, TimeSpan.FromSeconds(5), cancel));
+    }
+
+    /// <summary>The primary's region is gone, whoever else is.</summary>
+    public async Task KillEastAloneAsync(CancellationToken cancel)
+    {
+        Down[East] = true;
+        await Support.Eventually.TrueAsync(() => Down.Keys.All(code => _reports.LastAgent(code) is { } last && last.Age > TimeSpan.FromMilliseconds(200)), "nothing of them reports any more", cancel);
+        _time.Skip(NodeReports.AgeMax);
+        await Support.Eventually.TrueAsync(() => _reports.Agent(West) is not null && _reports.Agent(East) is null, $"{East} is away", cancel);
     }
 
     /// <summary>The region's processes die this moment: their connections break, and their last reports are still fresh.</summary>

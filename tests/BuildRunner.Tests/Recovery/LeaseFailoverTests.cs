@@ -97,6 +97,11 @@ public class LeaseFailoverTests
         return house;
     }
 
-    private static async Task<LeaseAnswer> RenewAsync(FailoverHouse house, bool enforced = true) =>
-        (await house.Leases.RenewAsync(new LeaseAsk { Database = "main", Epoch = 1, Region = FailoverHouse.East, Enforced = enforced }, Cancel))!;
+    /// <summary>As a holder does: where an answer came too late to be the last one, the next renewal names it.</summary>
+    private static async Task<LeaseAnswer> RenewAsync(FailoverHouse house, bool enforced = true)
+    {
+        var ask = new LeaseAsk { Database = "main", Epoch = 1, Region = FailoverHouse.East, Enforced = enforced };
+        var answer = (await house.Leases.RenewAsync(ask, Cancel))!;
+        return answer.Granted || answer.Refused ? answer : (await house.Leases.RenewAsync(ask with { Received = answer.Id }, Cancel))!;
+    }
 }

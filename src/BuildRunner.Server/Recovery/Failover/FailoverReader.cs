@@ -20,7 +20,7 @@ internal sealed class FailoverReader(IPolicySource policy, Epochs epochs, INodeR
             Rules = document.Recovery,
             Record = record,
             PowerReady = power.Ready,
-            LeaseEnforced = record is not null && await leases.IsEnforcedAsync(record, cancel),
+            LeaseEnforced = record is not null && LeaseFence.Proves(record) && await leases.IsEnforcedAsync(record, cancel),
             Regions = [.. document.Regions.Select(region => Read(region, record?.Primary))],
         };
     }

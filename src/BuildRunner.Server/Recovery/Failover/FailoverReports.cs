@@ -47,6 +47,7 @@ internal sealed class FailoverReports(INodeReports reports, IPolicySource policy
             RtoObjectiveMs = objective.TotalMilliseconds,
             RtoAchieved = rto is { } took && took <= objective,
             DurationMinutes = (time.GetUtcNow() - state.StartedAt).TotalMinutes,
+            HeldBy = Output("select.held_by"),
             KnownLossMs = double.TryParse(Output("select.known_loss_ms"), CultureInfo.InvariantCulture, out var known) ? known : null,
             Lost = opened ? new RunLost(null, null, null, null) : null,
             Warnings = [.. Warnings(state)],

@@ -16,12 +16,23 @@ internal sealed class LeaseFence(Leases leases, INodeLinks links, TimeProvider t
     /// <summary>The primary's right to acknowledge ends by itself: its agent is not waited for long.</summary>
     public Task<bool> IsEnforcedAsync(EpochRecord record, CancellationToken cancel) => leases.IsEnforcedAsync(record, cancel);
 
+    /// <summary>
+    /// Whether the end of the lease is a proof: where commits wait for copies, a guard that is frozen lets them through past the deadline, and to cut
+    /// those copies off is what stops them.
+    /// </summary>
+    public static bool Proves(EpochRecord record) => record.Sync is null or { State: SyncState.Degraded };
+
     /// <summary>Waits for the end of the lease; the evidence, or null with what was tried.</summary>
     public async Task<string?> ExpireAsync(EpochRecord record, ActionContext context, List<string> tried, CancellationToken cancel)
     {
         if (!await leases.IsEnforcedAsync(record, cancel))
         {
             tried.Add("its lease is not enforced (recovery.fencing)");
+            return null;
+        }
+        if (!Proves(record))
+        {
+            tried.Add("its commits wait for copies and not for its guard, so that the end of its lease proves nothing by itself");
             return null;
         }
         var target = context.Arguments["target"];

@@ -36,11 +36,20 @@ internal sealed class SelectAction(Epochs epochs, INodeLinks links, NodeReach re
 
         await reach.ListenAsync(cancel);
         var codes = record.Candidates.Where(code => code != record.Primary && (code == target || reach.Agent(code))).ToList();
-        var cuts = await Task.WhenAll(codes.Select(async code => (Code: code, Answer: await links.GiveAsync(Orders.Agent(code), $"{context.Key}/{code}", DatabaseOrders.Cut, record.Epoch, context,
+        var all = await Task.WhenAll(codes.Select(async code => (Code: code, Answer: await links.GiveAsync(Orders.Agent(code), $"{context.Key}/{code}", DatabaseOrders.Cut, record.Epoch, context,
             new CutOrder(database, record.Epoch, context.Run), WireJson.Default.CutOrder, WireJson.Default.CutResult, code == target ? OrderMax : OtherMax, cancel))));
+        var cuts = all;
         var mine = cuts.FirstOrDefault(c => c.Code == target).Answer;
         if (mine?.Data is not { } cut)
             return mine?.Failure($"Cutting {target} off epoch {record.Epoch}") ?? new ActionOutcome.Refused($"{target} is no candidate of {database}.");
+
+        // Of the copies that commits waited for, so many that one of them holds every acknowledged commit: the one that holds most.
+        var sync = record.Sync is { Claims: true } claimed ? claimed : null;
+        var accepted = IsTrue(context, "accept_data_loss");
+        if (sync is not null && !sync.Members.Contains(target) && !accepted)
+            return new ActionOutcome.Refused(FailoverPlanner.NoMember(target, sync));
+        if (sync?.Members.Contains(target) == true)
+            cuts = [.. cuts.Where(c => sync.Members.Contains(c.Code))];
 
         // The highest position on the epoch's timeline is promoted: what another copy holds more is taken from there first.
         string? ahead = null;
@@ -48,22 +57,24 @@ internal sealed class SelectAction(Epochs epochs, INodeLinks links, NodeReach re
         if (best.Answer.Data is { } most && most.Replayed > cut.Replayed)
         {
             var (caughtUp, problem) = await CatchUpAsync(context, record, target, best.Code, most, cancel);
-            if (caughtUp is null && !IsTrue(context, "accept_data_loss"))
+            if (caughtUp is null && !accepted)
                 return new ActionOutcome.Refused($"{best.Code} holds {most.Replayed - cut.Replayed} bytes more than {target}, which could not take them from there ({problem}). Name {best.Code} as the target, or give --accept-data-loss.");
             ahead = caughtUp is null ? $"{best.Code} holds {most.Replayed - cut.Replayed} bytes more" : null;
             cut = caughtUp ?? cut;
         }
 
         var held = cut.Replayed;
-        var loss = KnownLoss(context, held);
-        if (FailoverPlanner.JudgeLoss(loss, FailoverPlanner.LossMax(policy.Current.Recovery, IsTrue(context, "automatic")), IsTrue(context, "accept_data_loss"), target) is { } refusal)
+        var covered = sync is not null && ahead is null && sync.Members.Contains(target)
+            && cuts.Count(c => c.Answer.Data is { } other && other.Timeline == cut.Timeline && other.MarkerEpoch == record.Epoch) >= sync.CutsNeeded;
+        var loss = covered ? TimeSpan.Zero : KnownLoss(context, held);
+        if (FailoverPlanner.JudgeLoss(loss, FailoverPlanner.LossMax(policy.Current.Recovery, IsTrue(context, "automatic")), accepted, target) is { } refusal)
             return new ActionOutcome.Refused(refusal);
 
         return ActionOutcome.Finished(
             ("target", target), ("held", held.ToString()), ("timeline", cut.Timeline.ToString(CultureInfo.InvariantCulture)),
             ("known_loss_ms", loss?.TotalMilliseconds.ToString("0", CultureInfo.InvariantCulture)),
-            ("ahead", ahead),
-            ("unreachable", string.Join(", ", record.Candidates.Where(c => c != record.Primary && !cuts.Any(x => x.Code == c && x.Answer.Data is not null))) is { Length: > 0 } away ? away : null));
+            ("ahead", ahead), ("held_by", covered ? $"{sync!.Required} of {string.Join(", ", sync.Members)}" : null),
+            ("unreachable", string.Join(", ", record.Candidates.Where(c => c != record.Primary && !all.Any(x => x.Code == c && x.Answer.Data is not null))) is { Length: > 0 } away ? away : null));
     }
 
     private async Task<(CutResult? Result, string? Problem)> CatchUpAsync(ActionContext context, EpochRecord record, string target, string from, CutResult most, CancellationToken cancel)

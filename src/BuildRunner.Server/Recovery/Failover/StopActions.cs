@@ -49,10 +49,10 @@ internal sealed class CloseAction(Epochs epochs, RunRecords runs, TimeProvider t
 }
 
 /// <summary>
-/// Obtains the proof that the old epoch acknowledges nothing more: its guard, else the power driver, else the end of its lease, else a person's
-/// word. Without one the run is refused; an accepted loss never stands for it.
+/// Obtains the proof that the old epoch acknowledges nothing more: its guard, else the power driver, else the copies that its commits wait for, else
+/// the end of its lease, else a person's word. Without one the run is refused; an accepted loss never stands for it.
 /// </summary>
-internal sealed class FenceAction(Epochs epochs, INodeLinks links, INodeReports reports, NodeReach reach, IPowerDriver power, LeaseFence leases, IEventLog events, TimeProvider time) : IAction
+internal sealed class FenceAction(Epochs epochs, INodeLinks links, INodeReports reports, NodeReach reach, IPowerDriver power, CutFence cuts, LeaseFence leases, IEventLog events, TimeProvider time) : IAction
 {
     private static readonly TimeSpan OrderMax = TimeSpan.FromSeconds(10);
 
@@ -84,6 +84,8 @@ internal sealed class FenceAction(Epochs epochs, INodeLinks links, INodeReports 
             return new ActionOutcome.Failed($"{record.Primary} was not stopped: {string.Join("; ", tried)}. A planned move turns nobody off.", Unknown: true);
         if (await PowerOffAsync(record, context, tried, cancel) is { } off)
             return off;
+        if (await cuts.CutAsync(record, context, tried, cancel) is { } cut)
+            return Proven(Proof(FenceProofKind.Cut, record, cut), null, effect: true, Unheard(record));
         // Alive and unheard, it may have acknowledged up to the end of its lease.
         if (await leases.ExpireAsync(record, context, tried, cancel) is { } evidence)
             return Proven(Proof(FenceProofKind.Expired, record, evidence), null, effect: true, Unheard(record));
@@ -109,6 +111,7 @@ internal sealed class FenceAction(Epochs epochs, INodeLinks links, INodeReports 
             return ActionOutcome.Finished();
         if (record.State == EpochState.Closing)
         {
+            await cuts.RestoreAsync(record, context, cancel);
             await leases.RestoreAsync(record, context, cancel);
             var proof = context.Outputs.TryGetValue("fence.proof", out var text) ? JsonSerializer.Deserialize(text, WireJson.Default.FenceProof) : await StoppedByReportAsync(record, cancel);
             if (proof is not { Kind: FenceProofKind.Stopped })
@@ -139,7 +142,7 @@ internal sealed class FenceAction(Epochs epochs, INodeLinks links, INodeReports 
         context.Progress($"ordering the guard of {record.Primary} to stop PostgreSQL");
         var answer = await links.GiveAsync(Orders.Agent(record.Primary), context.Key, DatabaseOrders.Fence, record.Epoch, context,
             new FenceOrder(record.Database, record.Epoch, context.Run, EndKnown: context.Outputs.ContainsKey("catch-up.held")), WireJson.Default.FenceOrder, WireJson.Default.FenceResult,
-            power.Ready || await leases.IsEnforcedAsync(record, cancel) ? OrderMaxWithPower : OrderMax, cancel);
+            power.Ready || record.Sync is { Claims: true } || await leases.IsEnforcedAsync(record, cancel) ? OrderMaxWithPower : OrderMax, cancel);
         if (answer.Data is { } fenced)
             return Proven(fenced.Proof, fenced.End, fenced.Effect);
         tried.Add($"its agent did not stop it ({answer.Error})");
