@@ -50,7 +50,7 @@ internal sealed partial class FailoverSimulation
 
     private void ClientNext(int client)
     {
-        if (_healed != 0 && _now > _healed + (6 * Second))
+        if (_healed != 0 && _now > _healed + (3 * Second))
             return;
         if (++_written == _writes.Length)
             Array.Resize(ref _writes, _written * 2);

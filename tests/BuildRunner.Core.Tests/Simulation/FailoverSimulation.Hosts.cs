@@ -29,6 +29,7 @@ internal sealed partial class FailoverSimulation
 {
     /// <summary>How long an agent waits for its guard.</summary>
     private const long GuardPatience = 6 * Second;
+    private static readonly TimeSpan Pass = TimeSpan.FromMilliseconds(700);
     private static readonly TimeSpan StuckMax = TimeSpan.FromSeconds(5);
     private int _promotions;
 
@@ -39,7 +40,7 @@ internal sealed partial class FailoverSimulation
 
     private void AgentPass(SimulatedHost host)
     {
-        After(Took(host.Number, TimeSpan.FromMilliseconds(500)), Agent(host.Number), Op.AgentPass, 0, _incarnation[Agent(host.Number)]);
+        After(Took(host.Number, Pass), Agent(host.Number), Op.AgentPass, 0, _incarnation[Agent(host.Number)]);
         Send(Agent(host.Number), Server, Op.Report, body: new HostReport
         {
             Host = host.Number,

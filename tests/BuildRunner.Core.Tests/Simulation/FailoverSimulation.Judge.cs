@@ -50,8 +50,8 @@ internal sealed partial class FailoverSimulation
             return;
         if (_record.State == EpochState.Open && _hosts[primary].Primary)
         {
-            if (Array.Exists(_hosts, h => h.Number != primary && h.CutEpoch >= _record.Epoch) && Array.Find(_hosts, h => h.Number != primary && h.CutEpoch < _record.Epoch) is { } whole)
-                Ask(automatic: false, whole.Number, accept: true);
+            if (Array.Exists(_hosts, h => h.Number != primary && h.CutEpoch >= _record.Epoch))
+                Ask(automatic: false, (Array.Find(_hosts, h => h.Number != primary && h.CutEpoch < _record.Epoch) ?? _hosts[(primary + 1) % Regions]).Number, accept: true);
             return;
         }
         if (Tells)
@@ -65,7 +65,7 @@ internal sealed partial class FailoverSimulation
             return $"run {_run.Id} is at {_run.Step}";
         if (_record.State != EpochState.Open)
             return $"epoch {_record.Epoch} is {_record.State}";
-        if (_now < _healed + (10 * Second))
+        if (_now < _healed + (6 * Second))
             return "it is too early";
         var primary = _hosts[Array.IndexOf(Codes, _record.Primary)];
         if (!primary.Running || !primary.Primary || primary.PrimaryEpoch != _record.Epoch)

@@ -99,6 +99,13 @@ internal sealed partial class FailoverSimulation
                     length = _random.Between(200 * Ms, 3 * Second);
                 var at = _random.Between(2 * Second, window);
                 _faults.Add(new Fault(new(at), new(Math.Min(length, window + (5 * Second) - at)), kind, region, other));
+                // What meets a run half way is rarer than its share of bugs: the server goes while a loss is being dealt with, or a person steps in.
+                if (kind is <= FaultKind.SilenceOutOfRegion or FaultKind.FreezeRegion && _random.Chance(0.3))
+                {
+                    var next = at + _random.Between(Second, 9 * Second);
+                    var what = _random.Chance(0.6) ? FaultKind.RestartServer : FaultKind.Order;
+                    _faults.Add(new Fault(new(next), new(_random.Between(100 * Ms, Second)), what, (region + 1 + _random.Below(2)) % Regions, other));
+                }
             }
             _healed = window + (5 * Second);
         }
@@ -110,7 +117,7 @@ internal sealed partial class FailoverSimulation
             At(_faults[i].At.Ticks + _faults[i].For.Ticks, World, Op.FaultEnds, i);
         }
         _end = _healed + (240 * Second);
-        At(_healed + (10 * Second), World, Op.Judge);
+        At(_healed + (6 * Second), World, Op.Judge);
         At(_healed + (30 * Second), World, Op.PersonLooks);
     }
 

@@ -6,7 +6,7 @@ public sealed class FailoverSimulationTests(ITestOutputHelper output)
     private const string SeedVariable = "BR_SIMULATION_SEED";
 
     [Fact]
-    public void EveryInvariantHolds() => Hold(8_000, first: 1, stallsOnly: false);
+    public void EveryInvariantHolds() => Hold(6_000, first: 1, stallsOnly: false);
 
     [Fact, Trait("Category", "long")]
     public void EveryInvariantHolds_AHundredThousandSchedules() => Hold(100_000, first: 1_000_000, stallsOnly: false);
