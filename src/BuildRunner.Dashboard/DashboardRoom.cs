@@ -3,6 +3,7 @@ using System.Security.Cryptography;
 using System.Text.Json;
 using BuildRunner.Client;
 using BuildRunner.Client.Alerting;
+using BuildRunner.Client.Recovery;
 using BuildRunner.Client.Regions;
 using BuildRunner.Core.Alerting;
 using BuildRunner.Dashboard.Regions;
@@ -53,7 +54,7 @@ public static class DashboardRoom
         {
             var api = line.As(context);
             var status = await new RegionsClient(api).StatusAsync(cancel);
-            return await PageAsync<OverviewPage>(services, logs, 200, (nameof(OverviewPage.Status), status), (nameof(OverviewPage.Incidents), await IncidentsAsync(api, cancel)));
+            return await PageAsync<OverviewPage>(services, logs, 200, (nameof(OverviewPage.Status), status), (nameof(OverviewPage.Incidents), await IncidentsAsync(api, cancel)), (nameof(OverviewPage.Readiness), await ReadinessAsync(api, cancel)));
         }
         catch (ApiException error) when ((int)error.Status is 401 or 403)
         {
@@ -80,7 +81,7 @@ public static class DashboardRoom
                     context.Response.Headers.CacheControl = "no-store";
                 }
                 var incidents = await IncidentsAsync(api, until.Token);
-                var html = await RenderAsync<LiveParts>(services, logs, (nameof(LiveParts.Status), status), (nameof(LiveParts.Incidents), incidents));
+                var html = await RenderAsync<LiveParts>(services, logs, (nameof(LiveParts.Status), status), (nameof(LiveParts.Incidents), incidents), (nameof(LiveParts.Readiness), await ReadinessAsync(api, until.Token)));
                 await context.Response.WriteAsync($"event: status\ndata: {JsonSerializer.Serialize(html, DashboardJson.Default.String)}\n\n", until.Token);
                 await context.Response.Body.FlushAsync(until.Token);
             }
@@ -97,6 +98,13 @@ public static class DashboardRoom
     {
         try { return (await new AlertingClient(api).ListAsync(open: true, IncidentsMax, cancel)).Incidents; }
         catch (Exception error) when (error is ApiException or ApiUnreachableException) { return []; }
+    }
+
+    /// <summary>Whether recovery would work tonight; null where the server does not say.</summary>
+    private static async Task<ReadinessReport?> ReadinessAsync(ApiConnection api, CancellationToken cancel)
+    {
+        try { return await api.ReadinessAsync(cancel); }
+        catch (Exception error) when (error is ApiException or ApiUnreachableException) { return null; }
     }
 
     private static async Task<IResult> PageAsync<T>(IServiceProvider services, ILoggerFactory logs, int status, params (string Name, object? Value)[] parameters) where T : IComponent =>

@@ -35,6 +35,9 @@ internal sealed record ServerRoleOptions
     /// <summary>Consent to listen on an address that others can reach, without encryption.</summary>
     public bool InsecureListen { get; init; }
 
+    /// <summary>The region in which it stands; null: none, or it is not said.</summary>
+    public string? Region { get; init; }
+
     /// <summary>Log lines to standard error too; the file `server.log` in the data folder has them in any case.</summary>
     public bool LogToTerminal { get; init; } = true;
 }
@@ -86,7 +89,7 @@ internal static class ServerRole
         services.AddTrafficRouting();
         services.AddAlerting(options.DataFolder);
         services.AddDashboard();
-        services.AddRecovery();
+        services.AddRecovery(options.Region);
 
         var app = builder.Build();
         app.UseProblemAnswers();

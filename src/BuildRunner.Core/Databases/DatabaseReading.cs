@@ -50,6 +50,9 @@ public sealed record DatabaseReading
     public bool? DataChecksums { get; init; }
     public bool? WalLogHints { get; init; }
 
+    /// <summary>Replication slots that are kept here, at most 50.</summary>
+    public IReadOnlyList<string> Slots { get; init; } = [];
+
     /// <summary>`synchronous_standby_names` in force: whose confirmation a commit waits for.</summary>
     public string? SyncNames { get; init; }
 
@@ -58,6 +61,12 @@ public sealed record DatabaseReading
 
     /// <summary>Whether the guard is PostgreSQL's parent; without it the region cannot give the proof `stopped`.</summary>
     public bool Guarded { get; init; }
+
+    /// <summary>Settings and rights that a recovery needs; null: not read since this agent's start, or PostgreSQL does not run.</summary>
+    public DatabaseSettings? Settings { get; init; }
+
+    /// <summary>A drill keeps it broken: what is broken, and by which run; null: nothing is.</summary>
+    public string? Fault { get; init; }
 
     /// <summary>What was lost with the epoch that ended here, once its WAL has been read.</summary>
     public SalvageReading? Salvage { get; init; }

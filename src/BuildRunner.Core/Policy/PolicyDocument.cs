@@ -24,6 +24,9 @@ public sealed record PolicyDocument
     /// <summary>AUTOSCALING_ENABLED.</summary>
     public bool AutoscalingEnabled { get; init; } = true;
     public IReadOnlyList<ChannelDefinition> Channels { get; init; } = [];
+
+    /// <summary>What a runbook's `exec` may run on a region's host.</summary>
+    public IReadOnlyList<CommandDefinition> Commands { get; init; } = [];
     public DnsRules Dns { get; init; } = new();
     public IReadOnlyList<ObjectiveDefinition> Objectives { get; init; } = [];
     public CanaryRules Canary { get; init; } = new();
@@ -165,6 +168,9 @@ public sealed record ServiceDefinition
 
     /// <summary>Instances per region.</summary>
     public int Instances { get; init; } = 1;
+
+    /// <summary>Requests a second that one instance takes; null: nobody has said.</summary>
+    public double? Capacity { get; init; }
     public string Version { get; init; } = "v1";
 
     /// <summary>Command for the `process` driver; empty: the instances are somebody else's and listed in Endpoints.</summary>

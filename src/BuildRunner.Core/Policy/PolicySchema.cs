@@ -60,6 +60,7 @@ internal static class PolicySchema
         .Key("database", Forms.Name, s => s.Database!, (s, v) => s with { Database = v }, "Database it writes to; without it any region takes its writes.")
         .Key("regions", Forms.Names, s => s.Regions, (s, v) => s with { Regions = v }, "Regions that run it; empty: every region with a database.")
         .Key("instances", Forms.Count(0, 1000), s => s.Instances, (s, v) => s with { Instances = v }, "Instances in each region.")
+        .Key("capacity", Forms.Optional(Forms.Number(0.001m, 10_000_000)), s => s.Capacity, (s, v) => s with { Capacity = v }, "Requests a second that one instance takes; readiness judges by it whether the other regions could carry the traffic. Without it that is unknown.")
         .Key("version", Forms.Text, s => s.Version, (s, v) => s with { Version = v }, "Version that runs.")
         .Key("command", new ListForm<string>(Forms.Text, "command line, or list of arguments", splitsText: true), s => s.Command.Count == 0 ? null! : s.Command, (s, v) => s with { Command = v }, "What the agent starts; `{service}`, `{port}`, `{host}`, `{region}`, `{instance}`, `{version}` and `{address_file}` are filled in. Without it the instances are those of `endpoints`.")
         .Key("environment", new MapForm<string>(Forms.Text, "NAME: value", Forms.VariableNameWrong), s => s.Environment, (s, v) => s with { Environment = v }, "Environment of the command; secrets do not belong here.")
@@ -209,6 +210,11 @@ internal static class PolicySchema
     private static readonly PolicyShape<StorageRules> Storage = new PolicyShape<StorageRules>()
         .Key("driver", StorageDriver(), r => r.Driver, (r, v) => r with { Driver = v }, "Where the server keeps its state: `sqlite`, one file in its data folder.");
 
+    private static readonly PolicyShape<CommandDefinition> Command = new PolicyShape<CommandDefinition>()
+        .Key("command", new ListForm<string>(Forms.Text, "command line, or list of arguments", splitsText: true), c => c.Command.Count == 0 ? null! : c.Command, (c, v) => c with { Command = v }, "The program and its arguments; no shell reads them. Secrets do not belong here.", required: true)
+        .Key("timeout", Forms.Duration(TimeSpan.FromMilliseconds(100), TimeSpan.FromHours(1)), c => c.Timeout, (c, v) => c with { Timeout = v }, "After so long it is killed.")
+        .Key("regions", Forms.Names, c => c.Regions, (c, v) => c with { Regions = v }, "Regions whose agents may run it; empty: all.");
+
     /// <summary>The whole policy.</summary>
     public static PolicyShape<PolicyDocument> Root { get; } = new PolicyShape<PolicyDocument>()
         .Key("mode", Forms.Word<PolicyMode>(), d => d.Mode, (d, v) => d with { Mode = v }, "`observe` measures, decides, logs \"would have\", and touches nothing.")
@@ -230,6 +236,7 @@ internal static class PolicySchema
         .Part("drills", Drills, d => d.Drills, (d, v) => d with { Drills = v }, "When recovery is tried.")
         .Entries("alerts", Alert, name => new(name, "", "", []), a => a.Name, d => d.Alerts, (d, v) => d with { Alerts = v }, "When somebody is told.")
         .With(new ChannelsKey())
+        .Entries("commands", Command, name => new() { Name = name }, c => c.Name, d => d.Commands, (d, v) => d with { Commands = v }, "What a runbook's `exec` may run on a region's host, by name.")
         .Part("dns", Dns, d => d.Dns, (d, v) => d with { Dns = v }, "The users' name.")
         .Entries("objectives", Objective, name => new() { Service = name }, o => o.Service, d => d.Objectives, (d, v) => d with { Objectives = v }, "What each service promises; without an entry it follows from its budgets.", ServiceNames.Canonical)
         .Part("canary", Canary, d => d.Canary, (d, v) => d with { Canary = v }, "How a release takes over traffic, and what stops it.")

@@ -87,11 +87,11 @@ public static class HealthVerdicts
 
     /// <summary>
     /// A database is what its agent reads off it. When observers knock at its door as well and most find nobody, it is down whatever the agent
-    /// says, and also when the agent says nothing.
+    /// says, and also when the agent says nothing; one observer alone is not believed against the agent.
     /// </summary>
     private static ServiceVerdict Knocked(ServiceVerdict read, ServiceVerdict knock) => knock switch
     {
-        { Health: HealthState.Unhealthy } when read.Health != HealthState.Unhealthy =>
+        { Health: HealthState.Unhealthy, Down: > 1 } when read.Health != HealthState.Unhealthy =>
             knock with { Reason = read.Health == HealthState.Healthy ? knock.Reason : $"{knock.Reason}; {read.Reason}" },
         _ => read with { CheckFailures = knock.CheckFailures, Up = knock.Up, Down = knock.Down, Unsure = knock.Unsure },
     };

@@ -14,4 +14,11 @@ public sealed record RegionControl
     /// <summary>Who asked last, and why; for people.</summary>
     public string By { get; init; } = "";
     public string Reason { get; init; } = "";
+
+    /// <summary>The step of a run that wrote it, `run/step`, and what was asked before: a step cut off after writing finds here what it has to put back.</summary>
+    public string? Step { get; init; }
+    public RegionShare? Was { get; init; }
 }
+
+/// <summary>What a region takes of its traffic.</summary>
+public sealed record RegionShare(bool Draining, int Weight);

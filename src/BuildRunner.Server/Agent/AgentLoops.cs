@@ -94,6 +94,7 @@ internal sealed class ReadingLoop : ReconcileLoop, IAsyncDisposable
             Following = reading.State == DatabaseState.Standby ? state.Following?.Split(' ')[0] : null,
             Guarded = guard is { Running: true },
             Lease = _lease.Reading,
+            Fault = state.Fault?.ToString(),
             Salvage = state.Salvage,
             Effects = new(state.Promotions, fence?.Fences ?? 0),
         });

@@ -36,11 +36,14 @@ public static class AgentRoom
         services.AddSingleton<AddressWriter>();
         services.AddSingleton<DatabaseOrderDesk>();
         services.AddSingleton<SwitchoverDesk>();
+        services.AddSingleton<ExecDesk>();
+        services.AddSingleton<FaultDesk>();
         services.AddSingleton<PromiseKeeper>();
         services.AddSingleton<PeerCalls>();
         services.AddSingleton<LeaseKeeper>();
         services.AddSingleton<DatabaseLoop>();
         services.AddSingleton<ReadingLoop>();
+        services.AddSingleton<SettingsLoop>().AddHostedService(all => all.GetRequiredService<SettingsLoop>());
         services.AddSingleton<InstanceLoop>();
         services.AddSingleton<INodeWork, AgentWork>();
         services.AddSingleton<NodeClient>();

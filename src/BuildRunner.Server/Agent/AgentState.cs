@@ -35,11 +35,22 @@ internal sealed record AgentState
     /// <summary>The primary that the standby is set to follow.</summary>
     public string? Following { get; init; }
 
+    /// <summary>What a drill keeps broken here.</summary>
+    public FaultNote? Fault { get; init; }
+
     public int Promotions { get; init; }
     public SalvageReading? Salvage { get; init; }
 
     /// <summary>A rewind or a base backup began for this epoch and is not finished: what lies in the data folder is no copy of anything.</summary>
     public bool Rebuilding { get; init; }
+}
+
+/// <param name="Kind">What is broken.</param>
+/// <param name="Run">The drill's run.</param>
+/// <param name="Until">When the agent mends it by itself, by this host's wall clock.</param>
+internal sealed record FaultNote(Client.Databases.FaultKind Kind, string Run, DateTimeOffset Until)
+{
+    public override string ToString() => $"{Kind.ToString().ToLowerInvariant()} by {Run}";
 }
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower)]

@@ -9,7 +9,7 @@ using BuildRunner.Server.Hosting;
 namespace BuildRunner.Server.Agent;
 
 /// <summary>What an agent does with what the server tells it, and what it reports.</summary>
-internal sealed class AgentWork(AgentOptions options, AgentStateFile state, AssignmentBook book, DatabaseKeeper keeper, ReadingLoop readings, InstanceLoop instances, DatabaseOrderDesk desk, SwitchoverDesk switchover, PromiseKeeper promises) : INodeWork
+internal sealed class AgentWork(AgentOptions options, AgentStateFile state, AssignmentBook book, DatabaseKeeper keeper, ReadingLoop readings, SettingsLoop settings, InstanceLoop instances, DatabaseOrderDesk desk, SwitchoverDesk switchover, PromiseKeeper promises, FaultDesk faults, ExecDesk exec) : INodeWork
 {
     public long DocumentVersion => book.Current?.Version ?? 0;
 
@@ -21,6 +21,10 @@ internal sealed class AgentWork(AgentOptions options, AgentStateFile state, Assi
 
     public async Task<OrderResult> CarryOutAsync(Order order, CancellationToken cancel)
     {
+        if (order.Kind == ExecOrders.Run)
+            return await WithoutEpochAsync(order, () => DoAsync(order, WireJson.Default.ExecOrder, WireJson.Default.ExecResult, exec.RunAsync, cancel));
+        if (order.Kind is FaultOrders.Inject or FaultOrders.Lift)
+            return await WithoutEpochAsync(order, () => DoAsync(order, WireJson.Default.FaultOrder, WireJson.Default.FaultResult, order.Kind == FaultOrders.Inject ? faults.InjectAsync : faults.LiftAsync, cancel));
         if (order.Kind != DatabaseOrders.Inspect && Admit(order) is { } refusal) // who only looks needs no right
             return new OrderResult { Id = order.Id, Done = false, Refused = true, Error = refusal };
         return order.Kind switch
@@ -50,9 +54,14 @@ internal sealed class AgentWork(AgentOptions options, AgentStateFile state, Assi
         PeerPort = options.PeerPort,
         StartAsk = keeper.StartAsk,
         FencingToken = state.Current.SeenToken,
-        Database = readings.Last,
+        Database = settings.Join(readings.Last),
         Instances = instances.Readings,
     }, WireJson.Default.AgentReport);
+
+    /// <summary>A command or a fault is about no epoch; a server that leads no more is refused all the same.</summary>
+    private async Task<OrderResult> WithoutEpochAsync(Order order, Func<Task<OrderResult>> act) => order.FencingToken < state.Current.SeenToken
+        ? new OrderResult { Id = order.Id, Done = false, Refused = true, Error = $"agent/{options.Region} has seen fencing token {state.Current.SeenToken} and refuses the order {order.Kind} of token {order.FencingToken}." }
+        : await act();
 
     /// <summary>Null: the order stands under no older epoch or token than this host has seen, and from now on nothing older than it will.</summary>
     private string? Admit(Order order)

@@ -19,6 +19,7 @@ internal sealed partial class DatabaseKeeper(
 {
     private static readonly TimeSpan ReadMax = TimeSpan.FromSeconds(2);
     private readonly SemaphoreSlim _gate = new(1, 1);
+    private readonly TimeProvider _time = time;
     private readonly PostgresReader _reader = new(time);
     private readonly StreamWatch _stream = new(time);
     private readonly Damper _failures = new(time);
@@ -59,7 +60,7 @@ internal sealed partial class DatabaseKeeper(
     /// <summary>One look, one step.</summary>
     public async Task ReconcileAsync(CancellationToken cancel)
     {
-        if (book.Current?.Database is not { } assignment || Volatile.Read(ref _orders) > 0)
+        if (book.Current?.Database is not { } assignment || Volatile.Read(ref _orders) > 0 || IsBroken())
             return;
         try { await home.PrepareAsync(cancel); }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException or Win32Exception)
@@ -103,6 +104,23 @@ internal sealed partial class DatabaseKeeper(
             Activity = null;
             _gate.Release();
         }
+    }
+
+    /// <summary>Something may have changed that only a look shows.</summary>
+    public void Look() => Changed?.Invoke();
+
+    /// <summary>A drill keeps it broken; past its limit it is mended here.</summary>
+    private bool IsBroken()
+    {
+        if (state.Current.Fault is not { } fault)
+            return false;
+        if (fault.Until <= _time.GetUtcNow())
+        {
+            state.Change(s => s with { Fault = null });
+            return false;
+        }
+        _detail = $"a drill keeps it broken: {fault}, until {fault.Until:HH:mm:ss} UTC at the latest";
+        return true;
     }
 
     /// <summary>Said in the reading and, not too often, in the log; the next pass tries again.</summary>

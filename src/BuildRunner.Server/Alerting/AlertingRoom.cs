@@ -30,7 +30,7 @@ public static class AlertingRoom
         services.AddSingleton<RegionAlertLoop>().AddHostedService(all => all.GetRequiredService<RegionAlertLoop>());
         services.AddSingleton<TimelineLoop>().AddHostedService(all => all.GetRequiredService<TimelineLoop>());
         services.AddSingleton<PostMortemReader>();
-        services.AddRunbookAction<NotifyAction>();
+        services.AddRunbookAction<NotifyAction>().AddReadinessSource<OverdueActions>();
         return services.ConfigureHttpJsonOptions(json => json.SerializerOptions.TypeInfoResolverChain.Insert(0, AlertingJson.Default));
     }
 

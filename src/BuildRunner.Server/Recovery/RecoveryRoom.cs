@@ -1,5 +1,7 @@
 using BuildRunner.Server.Recovery.Dns;
+using BuildRunner.Server.Recovery.Drills;
 using BuildRunner.Server.Recovery.Failover;
+using BuildRunner.Server.Recovery.Readiness;
 using BuildRunner.Server.Recovery.Switchover;
 using BuildRunner.Server.Runbooks;
 using Microsoft.AspNetCore.Builder;
@@ -13,8 +15,11 @@ namespace BuildRunner.Server.Recovery;
 /// <summary>The room's door: failover, and the names that follow the gateways and the primary.</summary>
 public static class RecoveryRoom
 {
-    public static IServiceCollection AddRecovery(this IServiceCollection services)
+    /// <param name="services">The services.</param>
+    /// <param name="serverRegion">The region in which this server stands; null: it does not say.</param>
+    public static IServiceCollection AddRecovery(this IServiceCollection services, string? serverRegion = null)
     {
+        services.AddReadiness(serverRegion);
         services.AddSingleton<LagWatch>();
         services.AddSingleton<NodeReach>();
         services.AddSingleton<IPowerDriver, PolicyPowerDriver>();
@@ -57,6 +62,7 @@ public static class RecoveryRoom
         services.AddSingleton<IHostedService>(provider => provider.GetRequiredService<DnsLoop>());
         services.AddSingleton<IHostedService>(provider => provider.GetRequiredService<DnsWatchLoop>());
         services.AddHostedService<RunReportLoop>();
+        services.AddDrills();
         return services;
     }
 
@@ -65,6 +71,8 @@ public static class RecoveryRoom
         // The watch hears reports from the start, not from the first failover on.
         _ = routes.ServiceProvider.GetRequiredService<LagWatch>();
         _ = routes.ServiceProvider.GetRequiredService<NodeReach>();
+        routes.MapReadiness();
+        routes.MapDrills();
         routes.MapGet("/v1/dr/status", RecoveryEndpoints.StatusAsync).RequireAuthorization("viewer");
         return routes;
     }

@@ -12,7 +12,8 @@ internal sealed class HealthVerifyAction(IRegionHealth health) : IAction
     public string Name => "health.verify";
 
     public Task<ActionCheck> CheckAsync(ActionContext context, CancellationToken cancel) => Task.FromResult(
-        Wrong(context) is { } wrong ? new ActionCheck { Problems = [wrong] } : new ActionCheck { Note = WhyNot(context) is { } why ? $"now: {why}" : "so already", Expected = TimeSpan.FromMilliseconds(100) });
+        context.IsFoundOut("region") ? new ActionCheck { Note = "its region is found out by an earlier step" }
+        : Wrong(context) is { } wrong ? new ActionCheck { Problems = [wrong] } : new ActionCheck { Note = WhyNot(context) is { } why ? $"now: {why}" : "so already", Expected = TimeSpan.FromMilliseconds(100) });
 
     public async Task<ActionOutcome> ActAsync(ActionContext context, CancellationToken cancel)
     {

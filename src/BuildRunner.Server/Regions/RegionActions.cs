@@ -24,24 +24,31 @@ internal sealed class RegionControlAction(RegionRecords records) : IAction
     {
         var region = context.Argument("region")!;
         var (before, version) = await records.ControlAsync(region, cancel);
-        var after = Asked(before, context);
+        // This very step may have written it already, before a crash: what was so before it then stands in the record.
+        var was = before.Step == StepOf(context) && before.Was is { } known ? known : new RegionShare(before.Draining, before.Weight);
+        var after = Asked(before, context) with { Step = StepOf(context), Was = was };
         if (!Same(before, after) && await records.WriteAsync(region, after, version, context.Fence, cancel) is not StoreWrite.Done)
             return new ActionOutcome.Failed($"The record of {region} changed meanwhile, or this server does not lead any more.");
         context.Progress(Say(region, after));
-        return ActionOutcome.Finished(("was_draining", before.Draining ? "true" : "false"), ("was_weight", before.Weight.ToString(CultureInfo.InvariantCulture)));
+        return ActionOutcome.Finished(("was_draining", was.Draining ? "true" : "false"), ("was_weight", was.Weight.ToString(CultureInfo.InvariantCulture)));
     }
 
     public async Task<ActionOutcome> UndoAsync(ActionContext context, CancellationToken cancel)
     {
-        if (!context.Outputs.TryGetValue($"{context.Step.Id}.was_weight", out var weight) || !context.Outputs.TryGetValue($"{context.Step.Id}.was_draining", out var draining))
-            return ActionOutcome.Finished(); // it never acted
         var region = context.Argument("region")!;
         var (now, version) = await records.ControlAsync(region, cancel);
-        var back = now with { Draining = draining == "true", Weight = int.Parse(weight, CultureInfo.InvariantCulture), By = context.Actor, Reason = $"taken back: {context.Reason}" };
+        var was = context.Outputs.TryGetValue($"{context.Step.Id}.was_weight", out var weight) && context.Outputs.TryGetValue($"{context.Step.Id}.was_draining", out var draining)
+            ? new RegionShare(draining == "true", int.Parse(weight, CultureInfo.InvariantCulture))
+            : now.Step == StepOf(context) ? now.Was : null;
+        if (was is null || (now.Draining, now.Weight) == (was.Draining, was.Weight))
+            return ActionOutcome.Finished(); // it never acted, or it is taken back already
+        var back = now with { Draining = was.Draining, Weight = was.Weight, By = context.Actor, Reason = $"taken back: {context.Reason}", Step = null, Was = null };
         return await records.WriteAsync(region, back, version, context.Fence, cancel) is StoreWrite.Done
             ? ActionOutcome.Finished()
             : new ActionOutcome.Failed($"The record of {region} changed meanwhile, or this server does not lead any more.");
     }
+
+    private static string StepOf(ActionContext context) => $"{context.Run}/{context.Step.Id}";
 
     public static RegionControl Asked(RegionControl before, ActionContext context) => before with
     {

@@ -22,7 +22,7 @@ public static class RegionsRoom
         services.AddSingleton<HealthLoop>().AddHostedService(all => all.GetRequiredService<HealthLoop>());
         services.AddSingleton<RegionViews>();
         services.AddSingleton<StatusView>();
-        services.AddRunbookAction<RegionControlAction>().AddRunbookAction<RegionSeenAction>().AddRunbookAction<HealthVerifyAction>();
+        services.AddRunbookAction<RegionControlAction>().AddRunbookAction<RegionSeenAction>().AddRunbookAction<HealthVerifyAction>().AddRunbookAction<RegionScopeAction>();
         foreach (var runbook in RegionRunbooks.All)
             services.AddSingleton<RunbookSource>(all => Source(all, runbook));
         return services;

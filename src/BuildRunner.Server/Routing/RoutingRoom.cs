@@ -4,6 +4,7 @@ using BuildRunner.Client.Routing;
 using BuildRunner.Core.Routing;
 using BuildRunner.Server.Hosting;
 using BuildRunner.Server.Hosting.Geo;
+using BuildRunner.Server.Runbooks;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
@@ -25,6 +26,8 @@ public static class RoutingRoom
         services.AddSingleton<RoutingDesk>();
         services.AddSingleton<ITrafficControl, TrafficControl>();
         services.AddSingleton<RoutingLoop>().AddHostedService(all => all.GetRequiredService<RoutingLoop>());
+        services.AddSingleton<TrafficHoursLoop>().AddHostedService(all => all.GetRequiredService<TrafficHoursLoop>());
+        services.AddRunbookAction<QuietestAction>().AddRunbookAction<DrainedAction>();
         services.AddSingleton(all => new GeoReader(geoCityFile ?? GeoReader.FileFromEnvironment, all.GetRequiredService<ILogger<GeoReader>>()));
         services.AddSingleton<IGeoReader>(all => all.GetRequiredService<GeoReader>());
         services.AddHostedService<GeoReloadLoop>();

@@ -57,6 +57,9 @@ public sealed record ActionContext
     /// <summary>A clause about the step under way, for whoever watches; not kept.</summary>
     public Action<string> Progress { get; init; } = static _ => { };
 
+    /// <summary>Whether an argument comes from what earlier steps find out: before the run nothing can be said of it.</summary>
+    public bool IsFoundOut(string name) => Written.TryGetValue(name, out var written) && StepArguments.References(written).Any(n => n.Contains('.', StringComparison.Ordinal));
+
     public string? Argument(string name) => Arguments.TryGetValue(name, out var value) && value.Length > 0 ? value : null;
 }
 

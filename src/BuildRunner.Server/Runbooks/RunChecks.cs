@@ -8,12 +8,10 @@ namespace BuildRunner.Server.Runbooks;
 /// <summary>What can be told of a run before it begins, by asking everything that it will ask; changes nothing.</summary>
 internal sealed class RunChecks(RunbookCatalog catalog, ActionRegistry actions, RunRecords records, IPolicySource policy, TimeProvider time)
 {
-    private const int MeasuredMax = 10;
-
     /// <summary>Everything that stands against a run, and its plan; the steps are asked only when the runbook itself is sound.</summary>
     public async Task<CheckedRun> CheckAsync(RunbookEntry entry, IReadOnlyDictionary<string, string> inputs, string actor, string reason, bool dryRun, bool automatic, CancellationToken cancel)
     {
-        var unsound = catalog.Problems(entry.Runbook);
+        var unsound = Unsound(entry.Runbook);
         var problems = new List<string>(unsound);
         problems.AddRange(Switches(entry.Source, dryRun, automatic));
         // A dry run touches nothing, so the mode does not stand against it: what would be done is just what `observe` is for.
@@ -39,13 +37,20 @@ internal sealed class RunChecks(RunbookCatalog catalog, ActionRegistry actions, 
         };
         if (catalog.Find(document.Name) is not { } entry)
             return evaluation;
-        if (catalog.Problems(entry.Runbook) is { Count: > 0 } unsound)
+        if (Unsound(entry.Runbook) is { Count: > 0 } unsound)
             return evaluation with { Reasons = unsound };
         var (inputs, wrong) = RunbookCheck.Inputs(entry.Runbook, given);
         if (wrong.Count > 0)
             return evaluation with { Verdict = "needs_inputs", Reasons = wrong };
         var run = await CheckAsync(entry, inputs, actor, "evaluation", dryRun: true, automatic: false, cancel);
         return evaluation with { Verdict = run.Problems.Count == 0 ? "ready" : "refused", Reasons = run.Problems, Inputs = run.Inputs, ExpectedMs = run.ExpectedMs };
+    }
+
+    /// <summary>Why no run of it can begin, whatever its inputs: its text, its actions, and regions or databases that it names and the policy does not.</summary>
+    private IReadOnlyList<string> Unsound(Runbook runbook)
+    {
+        var (regions, databases) = (policy.Current.Regions.Select(r => r.Code).ToList(), policy.Current.Databases.Select(d => d.Name).ToList());
+        return [.. catalog.Problems(runbook), .. RunbookTargets.Missing(runbook, regions, databases.Count > 0 ? databases : ["main"])];
     }
 
     private IEnumerable<string> Switches(RunbookSource source, bool dryRun, bool automatic)
@@ -62,7 +67,7 @@ internal sealed class RunChecks(RunbookCatalog catalog, ActionRegistry actions, 
     {
         var steps = new List<PlanStep>();
         var problems = new List<string>();
-        var past = (await records.ListAsync(cancel)).Where(r => r.Runbook == runbook.Name && r.State == RunPhase.Succeeded).Take(MeasuredMax).ToList();
+        var past = (await records.ListAsync(cancel)).Where(r => r.Runbook == runbook.Name && r.State == RunPhase.Succeeded).Take(RunTimes.RunsMax).ToList();
         foreach (var step in runbook.Steps)
         {
             var skipped = Skipped(step, inputs);
@@ -76,14 +81,14 @@ internal sealed class RunChecks(RunbookCatalog catalog, ActionRegistry actions, 
                 problems.AddRange(check.Problems);
                 problems.AddRange(await BeforeAsync(step, inputs, actor, reason, cancel));
             }
-            var measured = past.Select(r => r.Steps.FirstOrDefault(s => s.Id == step.Id)?.DurationMs).OfType<double>().Order().ToList();
+            var measured = past.Select(r => r.Steps.FirstOrDefault(s => s.Id == step.Id)?.DurationMs).OfType<double>().ToList();
             steps.Add(new PlanStep
             {
                 Id = step.Id,
                 Title = step.Title,
                 Summary = step.Summary,
                 Action = step.Action,
-                ExpectedMs = skipped is not null ? 0 : measured.Count > 0 ? measured[measured.Count / 2] : check.Expected.TotalMilliseconds,
+                ExpectedMs = skipped is not null ? 0 : RunTimes.Median(measured) ?? check.Expected.TotalMilliseconds,
                 MeasuredRuns = measured.Count,
                 Note = check.Note,
                 AfterResume = step.AfterResume,

@@ -32,6 +32,9 @@ internal sealed class RunbookLibrary
         Look();
     }
 
+    /// <summary>A document has changed, for the better or the worse; must not block.</summary>
+    public event Action? Changed;
+
     /// <summary>Every document by name.</summary>
     public IReadOnlyDictionary<string, RunbookDocument> Current => Volatile.Read(ref _current);
 
@@ -46,6 +49,14 @@ internal sealed class RunbookLibrary
 
     /// <summary>Looks at the folder again; answers what changed, one sentence each.</summary>
     public IReadOnlyList<LibraryChange> Look()
+    {
+        var changes = Take();
+        if (changes.Count > 0)
+            Changed?.Invoke();
+        return changes;
+    }
+
+    private IReadOnlyList<LibraryChange> Take()
     {
         lock (_gate)
         {

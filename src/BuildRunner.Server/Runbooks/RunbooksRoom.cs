@@ -22,7 +22,7 @@ public static partial class RunbooksRoom
         services.AddSingleton<Lead>(provider => () => provider.GetRequiredService<LeaderLease>().Current);
         services.AddSingleton<RunnerLoop>();
         services.AddSingleton<RunDesk>();
-        services.AddRunbookAction<ApprovalAction>().AddRunbookAction<ManualAction>().AddRunbookAction<WaitAction>().AddRunbookAction<HttpAction>();
+        services.AddRunbookAction<ApprovalAction>().AddRunbookAction<ManualAction>().AddRunbookAction<WaitAction>().AddRunbookAction<HttpAction>().AddRunbookAction<ExecAction>().AddRunbookAction<EtaAction>();
         services.AddSingleton<RunbooksLoop>().AddHostedService(provider => provider.GetRequiredService<RunbooksLoop>());
         services.AddHostedService(provider => provider.GetRequiredService<RunnerLoop>());
         return services;

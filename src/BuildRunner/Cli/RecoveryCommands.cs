@@ -21,6 +21,8 @@ internal static class RecoveryCommands
     public static Command Build() => new("dr", "Disaster recovery: who is primary, and moving it to another region (room Recovery)")
     {
         Status(),
+        ReadinessCommand.Build(),
+        DrillCommands.Build(),
         Failover(),
         Planned(FailoverRunbook.Switchover, "Make another region the primary while both are well: held writes complete, nothing is lost", "switchover", "Switching over"),
         Planned(FailoverRunbook.Failback, "Move the primary back to a region that was lost and has rejoined", "failback", "Failing back"),

@@ -11,10 +11,11 @@ internal static class ServerCommands
     private static readonly Option<string> Listen = new("--listen") { Description = "Address and port", DefaultValueFactory = _ => "127.0.0.1:8400" };
     private static readonly Option<string?> SeedTokens = new("--seed-tokens") { Description = "File (mode 0600) with hashes of tokens to know from the start" };
     private static readonly Option<bool> Insecure = new("--insecure-listen") { Description = "Consent to listen where other machines can reach the server, without encryption" };
+    private static readonly Option<string?> Region = new("--region") { Description = "Region in which it stands: readiness says what is lost with it", HelpName = "region" };
     private static readonly Option<bool> WatchStdin = new("--watch-stdin") { Description = "End when standard input ends" };
 
     public static Command Build() =>
-        new Command("server", "Run the server: state, decisions, runs, API and page (rooms Storage, Hosting, Access)") { Data, Policy, Listen, SeedTokens, Insecure, WatchStdin }
+        new Command("server", "Run the server: state, decisions, runs, API and page (rooms Storage, Hosting, Access)") { Data, Policy, Listen, SeedTokens, Insecure, Region, WatchStdin }
             .Does(context =>
             {
                 var options = context.Parse;
@@ -25,6 +26,7 @@ internal static class ServerCommands
                     Listen = EndPointOf(options.GetRequiredValue(Listen)),
                     SeedTokens = options.GetValue(SeedTokens),
                     InsecureListen = options.GetValue(Insecure),
+                    Region = options.GetValue(Region),
                 }, options.GetValue(WatchStdin), context.Cancel);
             });
 

@@ -199,6 +199,7 @@ public sealed class DnsEmbeddedTests : DnsDriverContract
         policy.Current = policy.Current with { Dns = policy.Current.Dns with { Driver = "embedded", Listen = _dns.EndPoint!.ToString() } };
         await dns.RefreshAsync(Cancel); // taken by the other
         Assert.Contains("cannot listen", Assert.Single(await dns.ReadAsync(Name, Cancel)).Error, StringComparison.Ordinal);
+        await dns.DisposeAsync(); // and again at the end: a container that knows it by two names does so
     }
 
     private sealed class NoGeo : BuildRunner.Server.Hosting.Geo.IGeoReader

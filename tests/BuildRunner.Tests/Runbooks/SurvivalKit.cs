@@ -13,7 +13,8 @@ namespace BuildRunner.Tests.Runbooks;
 /// <param name="Actions">The actions, over this world; they live longer than a server.</param>
 /// <param name="Effects">Each change of the world since its beginning; something done twice stands here twice.</param>
 /// <param name="State">What is so now, as text that is equal when it is the same.</param>
-internal sealed record SurvivalWorld(IReadOnlyList<IAction> Actions, Func<IReadOnlyList<string>> Effects, Func<string> State);
+/// <param name="Close">Lets go what the world holds.</param>
+internal sealed record SurvivalWorld(IReadOnlyList<IAction> Actions, Func<IReadOnlyList<string>> Effects, Func<string> State, Action? Close = null);
 
 /// <summary>What came of it: how many cases of each kind, and every case in which something was done twice, lost or left behind.</summary>
 internal sealed record SurvivalReport(IReadOnlyDictionary<string, int> Cases, IReadOnlyList<string> Faults)
@@ -26,7 +27,7 @@ internal sealed record SurvivalReport(IReadOnlyDictionary<string, int> Cases, IR
 /// back; each step fails once, loses its answer once, and is done twice. Always the effects and the end are those of the run that nobody disturbed, or everything
 /// was taken back. A room passes its runbook by giving its documents and a world with its actions.
 /// </summary>
-/// <param name="runbooks">The runbook under test, then those that it runs. Ids of steps differ.</param>
+/// <param name="runbooks">The runbook under test, then those that it runs.</param>
 /// <param name="world">Makes a fresh world.</param>
 /// <param name="inputs">Inputs of the run.</param>
 internal sealed class SurvivalKit(IReadOnlyList<Runbook> runbooks, Func<SurvivalWorld> world, params (string Name, string Value)[] inputs)
@@ -38,6 +39,9 @@ internal sealed class SurvivalKit(IReadOnlyList<Runbook> runbooks, Func<Survival
         Fails,
         LosesItsAnswer,
         IsDoneTwice,
+
+        /// <summary>A person who is asked says no.</summary>
+        IsRejected,
     }
 
     public async Task<SurvivalReport> RunAsync(CancellationToken cancel)
@@ -55,6 +59,7 @@ internal sealed class SurvivalKit(IReadOnlyList<Runbook> runbooks, Func<Survival
 
         var begin = world();
         var untouched = begin.State();
+        begin.Close?.Invoke();
         var straight = await CaseAsync(null, false, null, cancel);
         Count("undisturbed");
         if (straight.Phase != RunPhase.Succeeded)
@@ -68,39 +73,49 @@ internal sealed class SurvivalKit(IReadOnlyList<Runbook> runbooks, Func<Survival
             }
         }
 
-        var steps = runbooks.SelectMany(r => r.Steps).Where(s => s.Manual is null && s.Runbook is null && s.Action != StepKind.Approval).ToList();
-        foreach (var step in steps)
+        var steps = runbooks.SelectMany(r => r.Steps.Select(s => (Runbook: r.Name, Step: s))).Where(s => s.Step.Manual is null && s.Step.Runbook is null && s.Step.Action != StepKind.Approval).ToList();
+        foreach (var (owner, step) in steps)
         {
-            foreach (var luck in Enum.GetValues<Luck>())
+            foreach (var luck in new[] { Luck.Fails, Luck.LosesItsAnswer, Luck.IsDoneTwice })
             {
-                var struck = new Strike(step.Id, luck, Always: false);
+                var struck = new Strike(owner, step.Id, luck, Always: false);
                 var end = await CaseAsync(null, false, struck, cancel);
                 if (!struck.Happened)
                     continue; // a step that this run skips
                 if (!(step.GoesOn && luck != Luck.IsDoneTwice))
-                    Judge($"'{step.Id}' {luck}", end, straight, luck != Luck.IsDoneTwice && step.Retries == 0, untouched);
+                    Judge($"'{step.Id}'{(owner == runbooks[0].Name ? "" : $" of {owner}")} {luck}", end, straight, luck != Luck.IsDoneTwice && step.Retries == 0, untouched);
                 Count(luck switch { Luck.Fails => "failures", Luck.LosesItsAnswer => "lost answers", _ => "repeats" });
             }
         }
 
-        // Taken back, and crashed meanwhile: the last step that makes the run turn round fails for good.
-        if (runbooks[0].Steps.LastOrDefault(s => s.OnFailure == OnFailure.Rollback && steps.Contains(s)) is { } turn)
+        foreach (var (owner, step) in runbooks.SelectMany(r => r.Steps.Select(s => (Runbook: r.Name, Step: s))).Where(s => s.Step.Manual is not null || s.Step.Approval is not null))
         {
-            var back = await CaseAsync(null, false, new Strike(turn.Id, Luck.Fails, Always: true), cancel);
-            if (back.Phase is RunPhase.RolledBack && back.State == untouched)
-            {
-                for (var line = 1; line <= back.Lines; line++)
-                {
-                    var end = await CaseAsync(line, false, new Strike(turn.Id, Luck.Fails, Always: true), cancel);
-                    if (end.Phase != back.Phase || end.State != untouched)
-                        faults.Add($"crash after line {line} of {back.Lines} of a run that is taken back: {end}; undisturbed: {back}");
-                    Count("crashes while taken back");
-                }
-            }
-            else if (back.Phase is RunPhase.RolledBack)
-            {
+            var struck = new Strike(owner, step.Id, Luck.IsRejected, Always: false);
+            var end = await CaseAsync(null, false, struck, cancel);
+            if (!struck.Happened)
+                continue;
+            if (!step.GoesOn)
+                Judge($"'{step.Id}' {Luck.IsRejected}", end, straight, true, untouched);
+            Count("rejections");
+        }
+
+        // Taken back, and crashed meanwhile: the last step that can make the run turn round fails for good.
+        foreach (var turn in runbooks[0].Steps.Where(s => s.OnFailure == OnFailure.Rollback && steps.Contains((runbooks[0].Name, s))).Reverse())
+        {
+            var struck = new Strike(runbooks[0].Name, turn.Id, Luck.Fails, Always: true);
+            var back = await CaseAsync(null, false, struck, cancel);
+            if (!struck.Happened || back.Phase is not RunPhase.RolledBack)
+                continue; // skipped, or there is no way back from there
+            if (back.State != untouched)
                 faults.Add($"taken back from '{turn.Id}': {back}; at first: {untouched}");
+            foreach (var (line, before) in Enumerable.Range(1, back.Lines).SelectMany(line => new[] { (line, true), (line, false) }))
+            {
+                var end = await CaseAsync(line, before, struck, cancel);
+                if (end.Phase != back.Phase || end.State != untouched)
+                    faults.Add($"crash {(before ? "before" : "after")} line {line} of {back.Lines} of a run that is taken back: {end}; undisturbed: {back}");
+                Count("crashes while taken back");
             }
+            break;
         }
         return new(cases, faults);
     }
@@ -113,18 +128,24 @@ internal sealed class SurvivalKit(IReadOnlyList<Runbook> runbooks, Func<Survival
         using var folder = new TempFolder();
         using var store = SqliteStore.Open(Path.Combine(folder.Path, "state.db"), TimeProvider.System, NullLogger.Instance);
         var one = world();
+        try { return await CaseAsync(one, store, dieAt, before, strike, limit.Token, cancel); }
+        finally { one.Close?.Invoke(); }
+    }
+
+    private async Task<End> CaseAsync(SurvivalWorld one, SqliteStore store, int? dieAt, bool before, Strike? strike, CancellationToken limit, CancellationToken cancel)
+    {
         var lines = 0;
         for (int? death = dieAt; ; death = null)
         {
             var mortal = new MortalStore(store, death, before);
             using var server = new KitServer(mortal, runbooks, one, strike);
-            try { await server.LiveAsync(runbooks[0].Name, inputs, limit.Token); }
+            try { await server.LiveAsync(runbooks[0].Name, inputs, limit); }
             catch (ServerGone) { }
             catch (OperationCanceledException) when (!cancel.IsCancellationRequested) { return new(null, one.State(), [.. one.Effects()], lines, $"not ended within {CaseMax.TotalSeconds:0} s"); }
             lines += mortal.Lines;
             if (mortal.IsDead)
                 continue;
-            var runs = await server.Records.ListAsync(limit.Token);
+            var runs = await server.Records.ListAsync(limit);
             var run = runs.Single(r => r.Parent is null);
             var doubled = runs.Where(r => r.Parent is not null).GroupBy(r => (r.Parent, r.ParentStep, r.Runbook)).Where(g => g.Count(r => r.State == RunPhase.Succeeded) > 1).Select(g => g.Key.ParentStep);
             return new(run.State, one.State(), [.. one.Effects(), .. doubled.Select(d => $"two runs of '{d}'")], lines, $"{run.Outcome} {run.Person}");
@@ -137,7 +158,7 @@ internal sealed class SurvivalKit(IReadOnlyList<Runbook> runbooks, Func<Survival
     }
 
     /// <summary>Bad luck of one step, the first time or always.</summary>
-    internal sealed record Strike(string Step, Luck Luck, bool Always)
+    internal sealed record Strike(string Runbook, string Step, Luck Luck, bool Always)
     {
         public bool Happened { get; set; }
     }
@@ -149,16 +170,17 @@ internal sealed class KitServer : IDisposable
     private readonly MortalStore _store;
     private readonly RunDesk _desk;
     private readonly RunnerLoop _runner;
+    private readonly SurvivalKit.Strike? _strike;
 
     public KitServer(MortalStore store, IReadOnlyList<Runbook> runbooks, SurvivalWorld world, SurvivalKit.Strike? strike)
     {
-        _store = store;
+        (_store, _strike) = (store, strike);
         var time = TimeProvider.System;
-        var actions = new ActionRegistry([.. world.Actions.Select(a => new KitAction(a, store, strike)), new ApprovalAction(), new ManualAction()]);
+        var records = Records = new RunRecords(store);
+        var actions = new ActionRegistry([.. world.Actions.Select(a => new KitAction(a, store, records, strike)), new ApprovalAction(), new ManualAction()]);
         var events = new EventLog(store, time, NullLogger<EventLog>.Instance);
         var policy = new HousePolicy(new PolicyDocument());
-        Records = new RunRecords(store);
-        var catalog = new RunbookCatalog(new RunbookLibrary(null, runbooks), [], actions);
+        var catalog = new RunbookCatalog(new RunbookLibrary(null, runbooks.Where(r => !RunbookLibrary.ShippedNames.Contains(r.Name))), [], actions);
         Lead lead = () => new Fence("server", 1);
         _runner = new RunnerLoop(store, catalog, actions, Records, new RunNotes(time), events, policy, lead, new CrashPoint(null), time, NullLogger<RunnerLoop>.Instance);
         _desk = new RunDesk(catalog, new RunChecks(catalog, actions, Records, policy, time), _runner, lead);
@@ -190,7 +212,7 @@ internal sealed class KitServer : IDisposable
             foreach (var run in runs)
             {
                 foreach (var wait in run.Waiting)
-                    await AnswerAsync(run.Id, wait, cancel);
+                    await AnswerAsync(run, wait, cancel);
             }
             await ((Task)Task.WhenAny(waiting.Task, _store.Died.Task)).WaitAsync(TimeSpan.FromMilliseconds(100), cancel).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             _store.ThrowIfDead();
@@ -206,8 +228,15 @@ internal sealed class KitServer : IDisposable
         _runner.Dispose();
     }
 
-    private async Task AnswerAsync(string run, Client.Runbooks.RunWait wait, CancellationToken cancel)
+    private async Task AnswerAsync(Client.Runbooks.RunRecord record, Client.Runbooks.RunWait wait, CancellationToken cancel)
     {
+        var run = record.Id;
+        if (_strike is { Luck: SurvivalKit.Luck.IsRejected } no && no.Runbook == record.Runbook && no.Step == wait.Step)
+        {
+            no.Happened = true;
+            await _runner.ReplyAsync(run, state => RunReply.Reject(state, wait.Step, "ada", "admin", "not now", DateTimeOffset.UtcNow), cancel);
+            return;
+        }
         if (wait.ByHand)
         {
             await _runner.ReplyAsync(run, state => RunReply.Confirm(state, wait.Step, "ada", "operator", "done and seen", DateTimeOffset.UtcNow), cancel);
@@ -218,7 +247,7 @@ internal sealed class KitServer : IDisposable
     }
 
     /// <summary>An action that a dead process cannot call, and that may have bad luck.</summary>
-    private sealed class KitAction(IAction inner, MortalStore store, SurvivalKit.Strike? strike) : IAction
+    private sealed class KitAction(IAction inner, MortalStore store, RunRecords records, SurvivalKit.Strike? strike) : IAction
     {
         public string Name => inner.Name;
 
@@ -240,7 +269,7 @@ internal sealed class KitServer : IDisposable
         {
             store.ThrowIfDead();
             // The step's own act: one that looks or undoes by this action has its luck with its own step.
-            if (strike is null || strike.Step != context.Step.Id || context.Step.Action != Name || (strike.Happened && !strike.Always))
+            if (strike is null || strike.Step != context.Step.Id || context.Step.Action != Name || (strike.Happened && !strike.Always) || (await records.GetAsync(context.Run, cancel))?.Runbook != strike.Runbook)
                 return await inner.ActAsync(context, cancel);
             strike.Happened = true;
             if (strike.Luck == SurvivalKit.Luck.Fails)

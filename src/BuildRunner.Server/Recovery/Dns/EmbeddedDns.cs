@@ -22,6 +22,7 @@ internal sealed partial class EmbeddedDns(DnsBook book, IPolicySource policy, IG
     private volatile DnsListener? _listener;
     private string? _listen;
     private string? _failed;
+    private int _disposed;
 
     public string Name => DnsRules.Embedded;
 
@@ -32,8 +33,11 @@ internal sealed partial class EmbeddedDns(DnsBook book, IPolicySource policy, IG
 
     public async Task StopAsync(CancellationToken cancellationToken) => await ListenAsync(null);
 
+    /// <summary>Called twice where a container knows it by two names.</summary>
     public async ValueTask DisposeAsync()
     {
+        if (Interlocked.Exchange(ref _disposed, 1) != 0)
+            return;
         await ListenAsync(null);
         _one.Dispose();
     }
