@@ -73,7 +73,7 @@ internal static class DrillCommands
         {
             var drills = (await context.Api().DrillsAsync(context.Cancel)).Drills;
             var asked = context.Parse.GetValue(id);
-            var drill = (string.IsNullOrEmpty(asked) ? drills.FirstOrDefault() : drills.FirstOrDefault(d => d.Id == asked))
+            var drill = (string.IsNullOrEmpty(asked) ? drills.Count > 0 ? drills[0] : null : drills.FirstOrDefault(d => d.Id == asked))
                 ?? throw new CliException(ExitCode.Usage, drills.Count == 0 ? "There has been no drill yet: `br dr drill run --kind failover`." : $"There is no drill '{asked}'. `br dr drill list` shows all; the last is {drills[0].Id}.");
             context.Print(new DrillAnswer { Drill = drill }, DrillsJson.Default.DrillAnswer, (console, shown) => Table(console, shown.Drill));
             return ExitCode.Fine;
