@@ -23,7 +23,7 @@ internal sealed class PostgresReader(TimeProvider time) : IAsyncDisposable
                current_setting('data_checksums') = 'on', current_setting('wal_log_hints') = 'on', current_setting('server_version'),
                (select system_identifier::text from pg_control_system()),
                w.pid, w.last_msg_send_time is distinct from w.last_msg_receipt_time, current_setting('synchronous_standby_names'),
-               array(select slot_name::text from pg_replication_slots where not temporary order by slot_name limit 50)
+               (select coalesce(string_agg(slot_name, ',' order by slot_name), '') from (select slot_name from pg_replication_slots where not temporary limit 50) s)
         from (select pg_is_in_recovery() as recovering) r left join pg_stat_wal_receiver w on true
         """;
     private const string ReplicasSql = "select application_name, state, sent_lsn::text, replay_lsn::text, extract(epoch from replay_lag)::float8 from pg_stat_replication where application_name not like 'pg_%' and application_name <> '" + GateName.Value + "'";
@@ -118,7 +118,7 @@ internal sealed class PostgresReader(TimeProvider time) : IAsyncDisposable
             DataChecksums = row.GetBoolean(11),
             WalLogHints = row.GetBoolean(12),
             SyncNames = row.GetString(17),
-            Slots = row.GetFieldValue<string[]>(18),
+            Slots = row.GetString(18).Split(',', StringSplitOptions.RemoveEmptyEntries),
         };
     }
 

@@ -80,6 +80,24 @@ public class ProberTests
         Assert.Equal(0, service.Asked);
     }
 
+    [Fact(Timeout = 60_000)]
+    public async Task Probe_Postgres_OneThatIsFrozenIsSeenThoughItsPortIsOpen()
+    {
+        await using var server = await Support.PostgresServer.StartAsync();
+        await using var prober = Prober([Target("db", $"{server.Host}:{server.Port}") with { Kind = ProbeKind.Postgres, Timeout = TimeSpan.FromMilliseconds(500) }]);
+        await prober.ProbeAllAsync(TestContext.Current.CancellationToken);
+        Assert.True(prober.Read()[0].Up);
+
+        System.Diagnostics.Process.Start("kill", ["-STOP", $"{server.ProcessId}"]).WaitForExit();
+        try
+        {
+            await prober.ProbeAllAsync(TestContext.Current.CancellationToken);
+            Assert.Equal("no answer within 500 ms", prober.Read()[0].LastError);
+        }
+        finally { System.Diagnostics.Process.Start("kill", ["-CONT", $"{server.ProcessId}"]).WaitForExit(); }
+        Assert.DoesNotContain("incomplete startup packet", server.Log, StringComparison.Ordinal);
+    }
+
     [Fact(Timeout = Limit)]
     public async Task Read_OneOfTwoInstancesDown_UpAndNamesTheOther()
     {

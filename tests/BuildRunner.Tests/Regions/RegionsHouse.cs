@@ -27,10 +27,11 @@ internal sealed class RegionsHouse : IAsyncDisposable
 {
     private readonly WebApplication _app;
     private readonly string _folder;
+    private readonly DatabaseDoor _door;
 
-    private RegionsHouse(WebApplication app, string folder, Dictionary<string, FakeService> gateways)
+    private RegionsHouse(WebApplication app, string folder, Dictionary<string, FakeService> gateways, DatabaseDoor door)
     {
-        (_app, _folder, Gateways) = (app, folder, gateways);
+        (_app, _folder, Gateways, _door) = (app, folder, gateways, door);
     }
 
     public static readonly (string Code, string Name, RegionRole Role, GeoPoint Place)[] Four =
@@ -55,7 +56,8 @@ internal sealed class RegionsHouse : IAsyncDisposable
         var gateways = new Dictionary<string, FakeService>();
         foreach (var region in Four)
             gateways[region.Code] = await FakeService.StartAsync();
-        var policy = new FixedPolicy(Policy(gateways, databases));
+        var door = new DatabaseDoor();
+        var policy = new FixedPolicy(Policy(gateways, databases, door.Port));
 
         var builder = WebApplication.CreateEmptyBuilder(new() { ApplicationName = "br" });
         builder.WebHost.UseKestrelCore().ConfigureKestrel(k => k.Listen(IPAddress.Loopback, 0));
@@ -75,7 +77,7 @@ internal sealed class RegionsHouse : IAsyncDisposable
         app.MapAlerting();
         app.MapDashboard();
         await app.StartAsync();
-        var house = new RegionsHouse(app, folder, gateways);
+        var house = new RegionsHouse(app, folder, gateways, door);
         if (databases)
             await house.Get<Epochs>().CreateAsync(Epoch("us-east-1", 1), null, CancellationToken.None);
         return house;
@@ -116,10 +118,11 @@ internal sealed class RegionsHouse : IAsyncDisposable
         await _app.DisposeAsync();
         foreach (var gateway in Gateways.Values)
             await gateway.DisposeAsync();
+        await _door.DisposeAsync();
         Directory.Delete(_folder, recursive: true);
     }
 
-    private static PolicyDocument Policy(Dictionary<string, FakeService> gateways, bool databases) => new()
+    private static PolicyDocument Policy(Dictionary<string, FakeService> gateways, bool databases, int port) => new()
     {
         Regions = [.. Four.Select(r => new RegionDefinition
         {
@@ -129,6 +132,7 @@ internal sealed class RegionsHouse : IAsyncDisposable
             Location = r.Place,
             Endpoint = gateways[r.Code].Address,
             DatabaseHost = databases && r.Role != RegionRole.Edge ? "127.0.0.1" : null,
+            DatabasePort = port,
         })],
         Services = [new ServiceDefinition { Name = "api", Endpoints = Four.Where(r => r.Role != RegionRole.Edge).ToDictionary(r => r.Code, r => (IReadOnlyList<string>)[gateways[r.Code].Address]) }],
         Databases = [new DatabaseDefinition { Name = "main" }],
