@@ -71,9 +71,17 @@ internal sealed class ShippedWorld : IRegionHealth
 
     public IReadOnlyList<IAction> Actions { get; }
 
+    private static readonly string[] Moved = ["failover.", "switchover.", "dns.", "drill.", "fault."];
+
+    /// <summary>What later steps take from a move.</summary>
+    private static readonly Dictionary<string, IReadOnlyDictionary<string, string>> Outputs = new()
+    {
+        ["drill.begin"] = new Dictionary<string, string> { ["primary"] = Primary, ["epoch"] = "1", ["automatic"] = "false", ["state"] = "{}" },
+    };
+
     /// <summary>Names of the actions that the room Recovery registers.</summary>
     private static Lazy<IReadOnlyList<string>> MoveNames { get; } = new(() =>
-        [.. RunbookLibrary.ShippedNames.SelectMany(n => RunbookLibrary.Shipped(n).Steps).Select(s => s.Action).Where(a => a.StartsWith("failover.", StringComparison.Ordinal) || a.StartsWith("switchover.", StringComparison.Ordinal) || a.StartsWith("dns.", StringComparison.Ordinal)).Distinct()]);
+        [.. RunbookLibrary.ShippedNames.SelectMany(n => RunbookLibrary.Shipped(n).Steps).Select(s => s.Action).Where(a => Moved.Any(m => a.StartsWith(m, StringComparison.Ordinal))).Distinct()]);
 
     /// <param name="lost">The primary's region is down until a failover has let the traffic go.</param>
     public static SurvivalWorld Make(bool lost)
@@ -168,7 +176,7 @@ internal sealed class ShippedWorld : IRegionHealth
         public Task<ActionVerdict> VerifyAsync(ActionContext context, CancellationToken cancel)
         {
             lock (world._gate)
-                return Task.FromResult<ActionVerdict>(world._moves.Contains(name) ? new ActionVerdict.So(new Dictionary<string, string>()) : new ActionVerdict.NotSo($"{name} was not done"));
+                return Task.FromResult<ActionVerdict>(world._moves.Contains(name) ? new ActionVerdict.So(Found) : new ActionVerdict.NotSo($"{name} was not done"));
         }
 
         public Task<ActionOutcome> UndoAsync(ActionContext context, CancellationToken cancel) => Set(false);
@@ -180,8 +188,10 @@ internal sealed class ShippedWorld : IRegionHealth
                 if (to ? world._moves.Add(name) : world._moves.Remove(name))
                     world._effects.Add($"{(to ? "+" : "-")}{name}");
             }
-            return Task.FromResult(ActionOutcome.Finished());
+            return Task.FromResult<ActionOutcome>(new ActionOutcome.Done(Found));
         }
+
+        private IReadOnlyDictionary<string, string> Found => Outputs.GetValueOrDefault(name) ?? new Dictionary<string, string>();
     }
 
     /// <summary>The channel `log`: a receiver that heeds the key, as they all do.</summary>
