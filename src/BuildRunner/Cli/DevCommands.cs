@@ -146,6 +146,7 @@ internal static class DevCommands
     {
         var region = RegionOrServer();
         var part = new Option<FrozenPart[]>("--part") { Description = "agent, guard, postgres (its first process; sessions go on) or region; may be given more than once (default: region)", AllowMultipleArgumentsPerToken = true };
+        part.AcceptOnlyFromAmong("agent", "guard", "postgres", "region");
         return new Command("freeze", "Stops processes of a region, or the server, without ending them (SIGSTOP); `br dev heal` thaws them") { region, part }.Does(context =>
         {
             if (context.Parse.GetValue(region) == Server)
