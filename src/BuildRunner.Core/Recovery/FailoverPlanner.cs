@@ -193,7 +193,7 @@ public static class FailoverPlanner
     };
 
     private static string? Best(FailoverFacts facts, EpochRecord record, bool accepted) =>
-        record.State == EpochState.Moving && Unfit(facts, record, record.Primary) is null
+        record.State == EpochState.Moving && Unfit(facts, record, record.Primary) is null && !LiesFenced(facts, record)
             ? record.Primary
             : record.Candidates
                 .Where(code => code != record.Primary && Unfit(facts, record, code) is null && (accepted || record.Sync is not { Claims: true } || record.Sync.Members.Contains(code)))
@@ -203,6 +203,10 @@ public static class FailoverPlanner
                 .ThenBy(code => facts.Region(code)!.KnownLag ?? TimeSpan.MaxValue)
                 .ThenBy(code => code, StringComparer.Ordinal)
                 .FirstOrDefault();
+
+    /// <summary>A primary that was stopped, given the next epoch itself, and did not start again: promoting cannot help what is no standby.</summary>
+    private static bool LiesFenced(FailoverFacts facts, EpochRecord record) =>
+        record.Former?.Primary == record.Primary && facts.Region(record.Primary)?.Reading is { State: DatabaseState.Fenced };
 
     private static string? Unfit(FailoverFacts facts, EpochRecord record, string code) => facts.Region(code) switch
     {

@@ -37,9 +37,10 @@ internal static class DevCommands
         dev.Add(Restart());
         dev.Add(Fault("kill", "Ends a region's gateway, agent, guard, PostgreSQL and Shop with SIGKILL"));
         dev.Add(Partition());
+        dev.Add(Freeze());
         dev.Add(Later("slow", "Makes a region slow"));
         dev.Add(Later("fail", "Makes a region fail"));
-        dev.Add(Fault("heal", "Mends a region: opens its links and starts what was ended"));
+        dev.Add(Heal());
         return dev;
     }
 
@@ -133,13 +134,41 @@ internal static class DevCommands
     {
         var region = Region();
         var silent = new Option<bool>("--silent") { Description = "Nothing answers, instead of refused connections" };
-        return new Command("partition", "Cuts a region's links to the other regions and to the server") { region, silent }.Does(context =>
-            PostAsync(context, $"/v1/regions/{DevRegion.Find(context.Parse.GetValue(region)!).Code}/partition{(context.Parse.GetValue(silent) ? "?silent=true" : "")}"));
+        var way = new Option<Silence?>("--one-way") { Description = "Only what comes in, or only what goes out, is lost in silence: in or out" };
+        way.AcceptOnlyFromAmong("in", "out");
+        return new Command("partition", "Cuts a region's links to the other regions and to the server") { region, silent, way }.Does(context =>
+            PostAsync(context, $"/v1/regions/{DevRegion.Find(context.Parse.GetValue(region)!).Code}/partition"
+                + (context.Parse.GetValue(way) is { } only ? $"?way={only}" : context.Parse.GetValue(silent) ? "?silent=true" : "")));
+    }
+
+    private static Command Freeze()
+    {
+        var region = RegionOrServer();
+        var part = new Option<FrozenPart[]>("--part") { Description = "agent, guard, postgres (its first process; sessions go on) or region; may be given more than once (default: region)", AllowMultipleArgumentsPerToken = true };
+        part.AcceptOnlyFromAmong("agent", "guard", "postgres", "region");
+        return new Command("freeze", "Stops processes of a region, or the server, without ending them (SIGSTOP); `br dev heal` thaws them") { region, part }.Does(context =>
+        {
+            if (context.Parse.GetValue(region) == Server)
+                return PostAsync(context, "/v1/server/freeze");
+            var parts = context.Parse.GetValue(part) is { Length: > 0 } given ? given : [FrozenPart.Region];
+            return PostAsync(context, $"/v1/regions/{DevRegion.Find(context.Parse.GetValue(region)!).Code}/freeze?{string.Join('&', parts.Select(p => $"part={p}"))}");
+        });
+    }
+
+    private static Command Heal()
+    {
+        var region = RegionOrServer();
+        return new Command("heal", "Mends a region, or the server: opens its links, thaws what is frozen, and starts what was ended") { region }.Does(context =>
+            context.Parse.GetValue(region) == Server ? PostAsync(context, "/v1/server/heal") : PostAsync(context, $"/v1/regions/{DevRegion.Find(context.Parse.GetValue(region)!).Code}/heal"));
     }
 
     private static Command Later(string verb, string description) =>
         new Command(verb, $"{description} (comes with the room Performance)") { Region() }.Does(_ =>
             throw new CliException(ExitCode.Usage, $"`br dev {verb}` comes with the room Performance. What breaks a region today: `br dev kill REGION` and `br dev partition REGION`."));
+
+    private const string Server = "server";
+
+    private static Argument<string> RegionOrServer() => new("region") { Description = $"{string.Join(", ", DevRegion.All.Select(r => r.Code))}, or {Server}" };
 
     private static Argument<string> Region() => new("region") { Description = string.Join(", ", DevRegion.All.Select(r => r.Code)) };
 
@@ -159,7 +188,7 @@ internal static class DevCommands
     {
         var table = new Table().Border(TableBorder.Rounded).AddColumns("region", "power", "links", "gateway", "database");
         foreach (var region in s.Regions)
-            table.AddRow(region.Code, region.Power.ToString().ToLowerInvariant(), region.Links, region.Gateway, region.Database ?? "");
+            table.AddRow(region.Code, region.Frozen ? "frozen" : region.Power.ToString().ToLowerInvariant(), region.Links, region.Gateway, region.Database ?? "");
         console.Write(table);
         foreach (var process in s.Processes.Where(p => p.ProcessId is null && s.Regions.FirstOrDefault(r => r.Code == p.Region) is not { Power: not RegionPower.On }))
             console.MarkupLineInterpolated($"[red]{process.Name} does not run[/]");

@@ -44,7 +44,10 @@ internal static class ControlHost
             return Task.FromResult(new Done("stopping"));
         }, DevJson.Default.Done);
         app.Map("POST", "/v1/regions/{region}/kill", context => supervisor.KillAsync(Region(context)), DevJson.Default.Done);
-        app.Map("POST", "/v1/regions/{region}/partition", context => supervisor.PartitionAsync(Region(context), context.Request.Query["silent"] == "true"), DevJson.Default.Done);
+        app.Map("POST", "/v1/regions/{region}/partition", context => supervisor.PartitionAsync(Region(context), context.Request.Query["silent"] == "true" || context.Request.Query.ContainsKey("way"), One<Silence>(context, "way")), DevJson.Default.Done);
+        app.Map("POST", "/v1/regions/{region}/freeze", context => supervisor.FreezeAsync(Region(context), [.. context.Request.Query["part"].Select(Named<FrozenPart>)]), DevJson.Default.Done);
+        app.Map("POST", "/v1/server/freeze", _ => supervisor.FreezeServerAsync(), DevJson.Default.Done);
+        app.Map("POST", "/v1/server/heal", _ => supervisor.HealServerAsync(), DevJson.Default.Done);
         app.Map("POST", "/v1/regions/{region}/heal", context => supervisor.HealAsync(Region(context)), DevJson.Default.Done);
         app.Map("POST", "/v1/power/{region}/off", context => supervisor.PowerOffAsync(Region(context)), DevJson.Default.PowerOff);
         app.Map("POST", "/v1/server/stop", _ => supervisor.StopServerAsync(), DevJson.Default.Done);
@@ -64,6 +67,12 @@ internal static class ControlHost
             catch (Exception error) when (error is InvalidOperationException or IOException) { answer = Problem(StatusCodes.Status409Conflict, error.Message); }
             await answer.ExecuteAsync(context);
         });
+
+    private static T One<T>(HttpContext context, string name) where T : struct, Enum => context.Request.Query.TryGetValue(name, out var value) ? Named<T>(value) : default;
+
+    private static T Named<T>(string? text) where T : struct, Enum => Enum.TryParse<T>(text, ignoreCase: true, out var value) && Enum.IsDefined(value)
+        ? value
+        : throw new InvalidOperationException($"'{text}' is none of {string.Join(", ", Enum.GetNames<T>()).ToLowerInvariant()}.");
 
     private static DevRegion Region(HttpContext context) => DevRegion.Find((string)context.Request.RouteValues["region"]!);
 

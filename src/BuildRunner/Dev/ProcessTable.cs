@@ -10,6 +10,8 @@ internal readonly record struct ProcessRow(int Id, int Parent, string Name, char
 internal static partial class ProcessTable
 {
     private const int SigKill = 9;
+    private const int SigContinue = 18;
+    private const int SigStop = 19;
 
     public static IReadOnlyList<ProcessRow> All()
     {
@@ -63,6 +65,26 @@ internal static partial class ProcessTable
     {
         if (id > 1)
             _ = SendSignal(id, SigKill);
+    }
+
+    /// <summary>It runs no code until it is thawed; its sockets stay open and answer nothing.</summary>
+    public static void Freeze(int id)
+    {
+        if (id > 1)
+            _ = SendSignal(id, SigStop);
+    }
+
+    public static void Thaw(int id)
+    {
+        if (id > 1)
+            _ = SendSignal(id, SigContinue);
+    }
+
+    /// <summary>The role that it was started as (`guard`, `agent`, …); null for what is no role of ours.</summary>
+    public static string? RoleOf(int id)
+    {
+        try { return File.ReadAllText($"/proc/{id}/cmdline").Split('\0') is [var program, var role, ..] && Path.GetFileName(program) == "br" ? role : null; }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException) { return null; }
     }
 
     private static bool Bears(int id, byte[] wanted)

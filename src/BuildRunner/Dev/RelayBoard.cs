@@ -35,13 +35,13 @@ internal sealed class RelayBoard : IDisposable
     }
 
     /// <summary>Cuts, silences or opens every link of a region to other regions and to the server, both ways.</summary>
-    public void Set(DevRegion region, LinkState state)
+    public void Set(DevRegion region, LinkState state, Silence silence = Silence.Both)
     {
         lock (_pass)
         {
             var touched = _links.Values.Where(l => l.Viewer == region.Number || l.Target == region.Number).ToHashSet();
             foreach (var link in touched)
-                link.Set(state);
+                link.Set(state, region.Number, silence);
             FollowOnce();
             if (state != LinkState.Refusing)
                 return;
@@ -51,6 +51,9 @@ internal sealed class RelayBoard : IDisposable
     }
 
     public LinkState StateOf(DevRegion region) => _links[(region.Number, 0)].State;
+
+    /// <summary>Which way a silent region is silent; null: both ways, or not at all.</summary>
+    public Silence? OneWayOf(DevRegion region) => _links[(region.Number, 0)].OneWayOf(region.Number);
 
     public void Dispose()
     {

@@ -27,8 +27,8 @@ internal sealed class RelayConnection(Link link, Socket near, IPEndPoint target)
             await link.Passing.WaitAsync(_end.Token);
             await _far.ConnectAsync(target, _end.Token);
             // The kernel answered the caller's handshake at once: its first bytes make up for the round trip that a real one takes.
-            var out_ = PumpAsync(near, _far, begun, link.OneWay * 3);
-            var back = PumpAsync(_far, near, begun, TimeSpan.Zero);
+            var out_ = PumpAsync(near, _far, begun, link.OneWay * 3, () => link.PassingOut);
+            var back = PumpAsync(_far, near, begun, TimeSpan.Zero, () => link.PassingBack);
             await await Task.WhenAny(out_, back);
             await Task.WhenAll(out_, back);
         }
@@ -58,26 +58,26 @@ internal sealed class RelayConnection(Link link, Socket near, IPEndPoint target)
         _end.Dispose();
     }
 
-    private Task PumpAsync(Socket from, Socket to, long begun, TimeSpan firstAfter) =>
-        link.OneWay == TimeSpan.Zero ? CopyAsync(from, to) : DelayAsync(from, to, begun, firstAfter);
+    private Task PumpAsync(Socket from, Socket to, long begun, TimeSpan firstAfter, Func<Task> passing) =>
+        link.OneWay == TimeSpan.Zero ? CopyAsync(from, to, passing) : DelayAsync(from, to, begun, firstAfter, passing);
 
-    private async Task CopyAsync(Socket from, Socket to)
+    private async Task CopyAsync(Socket from, Socket to, Func<Task> passing)
     {
         var buffer = ArrayPool<byte>.Shared.Rent(Chunk);
         try
         {
             while (await from.ReceiveAsync(buffer, _end.Token) is > 0 and var count)
             {
-                await Gate();
+                await Gate(passing());
                 await SendAllAsync(to, buffer.AsMemory(0, count));
             }
-            await Gate();
+            await Gate(passing());
             to.Shutdown(SocketShutdown.Send);
         }
         finally { ArrayPool<byte>.Shared.Return(buffer); }
     }
 
-    private async Task DelayAsync(Socket from, Socket to, long begun, TimeSpan firstAfter)
+    private async Task DelayAsync(Socket from, Socket to, long begun, TimeSpan firstAfter, Func<Task> passing)
     {
         var line = Channel.CreateBounded<(byte[] Bytes, int Count, long At)>(new BoundedChannelOptions(ChunksMax) { SingleReader = true, SingleWriter = true });
         var receiving = ReceiveAsync(from, line.Writer);
@@ -87,7 +87,7 @@ internal sealed class RelayConnection(Link link, Socket near, IPEndPoint target)
             var left = Max(link.OneWay - time.GetElapsedTime(at), firstAfter - time.GetElapsedTime(begun));
             if (left > TimeSpan.Zero)
                 await Task.Delay(left, _end.Token);
-            await Gate();
+            await Gate(passing());
             await SendAllAsync(to, bytes.AsMemory(0, count));
             ArrayPool<byte>.Shared.Return(bytes);
         }
@@ -118,7 +118,7 @@ internal sealed class RelayConnection(Link link, Socket near, IPEndPoint target)
         }
     }
 
-    private ValueTask Gate() => link.Passing.IsCompleted ? ValueTask.CompletedTask : new(link.Passing.WaitAsync(_end.Token));
+    private ValueTask Gate(Task passing) => passing.IsCompleted ? ValueTask.CompletedTask : new(passing.WaitAsync(_end.Token));
 
     private async ValueTask SendAllAsync(Socket to, ReadOnlyMemory<byte> bytes)
     {

@@ -18,6 +18,7 @@ internal sealed class Supervisor : IAsyncDisposable
     private readonly List<Child> _children;
     private readonly SemaphoreSlim _turn = new(1);
     private readonly Dictionary<string, (RegionPower Power, int Offs)> _power = DevRegion.All.ToDictionary(r => r.Code, _ => (RegionPower.On, 0));
+    private readonly HashSet<string> _frozen = new(StringComparer.Ordinal);
     private readonly TaskCompletionSource _stopAsked = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     public Supervisor(DevLayout layout, DevOptions options)
@@ -80,7 +81,8 @@ internal sealed class Supervisor : IAsyncDisposable
             Gateway = _layout.Gateway(r),
             Database = r.HasDatabase ? $"{r.Host}:{_layout.Database}" : null,
             Power = _power[r.Code].Power,
-            Links = Word(_relays.StateOf(r)),
+            Links = _relays.OneWayOf(r) switch { Silence.In => "silent_in", Silence.Out => "silent_out", _ => Word(_relays.StateOf(r)) },
+            Frozen = _frozen.Contains(r.Code),
             PowerOffs = _power[r.Code].Offs,
         })],
         Processes = [.. _children.Select(c => new SandboxProcess(c.Plan.Name, c.Plan.Region?.Code, c.ProcessId, c.Restarts))],
@@ -112,23 +114,73 @@ internal sealed class Supervisor : IAsyncDisposable
         };
     });
 
-    public Task<Done> PartitionAsync(DevRegion region, bool silent) => InTurnAsync(() =>
+    public Task<Done> PartitionAsync(DevRegion region, bool silent, Silence way) => InTurnAsync(() =>
     {
-        _relays.Set(region, silent ? LinkState.Silent : LinkState.Refusing);
-        return Task.FromResult(new Done($"{region.Code} is cut off from the other regions and the server ({(silent ? "silence" : "connections refused")})"));
+        _relays.Set(region, LinkState.Open);
+        _relays.Set(region, silent ? LinkState.Silent : LinkState.Refusing, way);
+        return Task.FromResult(new Done(way switch
+        {
+            Silence.In => $"nothing reaches {region.Code} from the other regions and the server; what it sends arrives",
+            Silence.Out => $"nothing that {region.Code} sends reaches the other regions and the server",
+            _ => $"{region.Code} is cut off from the other regions and the server ({(silent ? "silence" : "connections refused")})",
+        }));
     });
+
+    /// <summary>Freezes parts of a region (SIGSTOP); <see cref="HealAsync"/> thaws them.</summary>
+    public Task<Done> FreezeAsync(DevRegion region, IReadOnlyCollection<FrozenPart> parts) => InTurnAsync(() =>
+    {
+        var rows = Of(region);
+        var chosen = rows.Where(row => parts.Any(part => IsPart(row, rows, part))).ToList();
+        if (chosen.Count == 0)
+            throw new InvalidOperationException($"{region.Code} runs nothing of {string.Join(", ", parts).ToLowerInvariant()} now; `br dev heal {region.Code}` starts it.");
+        // Together: what is frozen later must not see the rest as frozen for long.
+        foreach (var row in chosen)
+            ProcessTable.Freeze(row.Id);
+        _frozen.Add(region.Code);
+        return Task.FromResult(new Done($"{region.Code}: {string.Join(", ", parts).ToLowerInvariant()} frozen ({chosen.Count} processes)"));
+    });
+
+    public Task<Done> FreezeServerAsync() => InTurnAsync(() =>
+    {
+        if (Server.ProcessId is not { } id)
+            throw new InvalidOperationException("The server does not run; `br dev restart server` starts it.");
+        ProcessTable.Freeze(id);
+        return Task.FromResult(new Done("the server is frozen; `br dev heal server` thaws it"));
+    });
+
+    public Task<Done> HealServerAsync() => InTurnAsync(() =>
+    {
+        if (Server.ProcessId is { } id)
+            ProcessTable.Thaw(id);
+        else
+            Server.Start();
+        return Task.FromResult(new Done("the server runs"));
+    });
+
+    /// <summary>Of PostgreSQL only its first process: its sessions go on, which is what makes it the worst of them.</summary>
+    private static bool IsPart(ProcessRow row, IReadOnlyList<ProcessRow> all, FrozenPart part) => part switch
+    {
+        FrozenPart.Region => true,
+        FrozenPart.Postgres => row.Name == "postgres" && all.All(p => p.Id != row.Parent || p.Name != "postgres"),
+        FrozenPart.Guard => ProcessTable.RoleOf(row.Id) == "guard",
+        _ => ProcessTable.RoleOf(row.Id) == "agent",
+    };
 
     /// <summary>Opens its links and starts what does not run.</summary>
     public Task<Done> HealAsync(DevRegion region) => InTurnAsync(() =>
     {
         var (power, offs) = _power[region.Code];
         var links = _relays.StateOf(region);
+        var frozen = _frozen.Remove(region.Code);
         _relays.Set(region, LinkState.Open);
+        if (frozen)
+            Thaw(region);
         _power[region.Code] = (RegionPower.On, offs);
         foreach (var child in _children.Where(c => c.Plan.Region == region))
             child.Start();
         return Task.FromResult(new Done((power, links) switch
         {
+            (RegionPower.On, _) when frozen => $"{region.Code} is thawed",
             (RegionPower.On, LinkState.Open) => $"{region.Code} was well already",
             (RegionPower.On, _) => $"{region.Code} is connected again",
             _ => $"{region.Code} is started again",
@@ -156,6 +208,10 @@ internal sealed class Supervisor : IAsyncDisposable
         await _turn.WaitAsync(); // and never given back: nobody acts on a sandbox that ends
         foreach (var child in _children)
             child.LetGo();
+        if (Server.ProcessId is { } server)
+            ProcessTable.Thaw(server);
+        foreach (var region in DevRegion.All.Where(r => _frozen.Contains(r.Code)))
+            Thaw(region);
         _lifeline.Dispose();
         var begun = Stopwatch.GetTimestamp();
         while (DevLock.Leftovers(_layout) is { Count: > 0 } left && Stopwatch.GetElapsedTime(begun) < StopMax + KillMax)
@@ -190,9 +246,17 @@ internal sealed class Supervisor : IAsyncDisposable
 
     private static string Word(LinkState state) => state switch { LinkState.Open => "open", LinkState.Refusing => "refusing", _ => "silent" };
 
+    private void Thaw(DevRegion region)
+    {
+        foreach (var row in Of(region))
+            ProcessTable.Thaw(row.Id);
+    }
+
     private static async Task EndChildAsync(Child child)
     {
         child.LetGo();
+        if (child.ProcessId is { } frozen)
+            ProcessTable.Thaw(frozen); // a frozen one hears nothing
         if (await child.EndedAsync(StopMax) || child.ProcessId is not { } left)
             return;
         ProcessTable.Kill(left);

@@ -17,6 +17,17 @@ internal enum RegionPower
     Off,
 }
 
+/// <summary>What `br dev freeze` stops.</summary>
+internal enum FrozenPart
+{
+    Region,
+    Agent,
+    Guard,
+
+    /// <summary>The first process of PostgreSQL; its sessions go on.</summary>
+    Postgres,
+}
+
 /// <summary>`GET /v1/status` of the supervisor.</summary>
 internal sealed record SandboxStatus
 {
@@ -38,8 +49,11 @@ internal sealed record SandboxRegion
     public required string? Database { get; init; }
     public required RegionPower Power { get; init; }
 
-    /// <summary>`open`, `refusing` or `silent`: what its links to other regions do.</summary>
+    /// <summary>`open`, `refusing`, `silent`, `silent_in` or `silent_out`: what its links to other regions do.</summary>
     public required string Links { get; init; }
+
+    /// <summary>`br dev freeze` stopped something in it that `br dev heal` has not thawed yet.</summary>
+    public bool Frozen { get; init; }
 
     /// <summary>Orders to power it off that took effect since the start.</summary>
     public required int PowerOffs { get; init; }

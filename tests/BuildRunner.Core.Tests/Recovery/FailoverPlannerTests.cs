@@ -98,6 +98,19 @@ public class FailoverPlannerTests
         Assert.Empty(plan.Problems);
     }
 
+    /// <summary>A stopped primary was to go on at the next epoch itself and did not start: taking its promotion up for ever would help nobody.</summary>
+    [Theory]
+    [InlineData(DatabaseState.Fenced, "us-west-1")]
+    [InlineData(DatabaseState.Primary, "us-east-1")]
+    public void Plan_MovingToThePrimaryItself_ChoosesAnotherWhenItLiesFenced(DatabaseState state, string chosen)
+    {
+        var proof = new FenceProof { Kind = FenceProofKind.Stopped, Epoch = 3, Region = "us-east-1", Evidence = "stopped", At = DateTimeOffset.UnixEpoch };
+        var moving = Record with { Epoch = 4, State = EpochState.Moving, Run = "old", Former = new(3, "us-east-1", proof, null, null) };
+        var plan = FailoverPlanner.Plan(Facts(east: r => r with { Reading = r.Reading! with { State = state } }) with { Record = moving }, new FailoverWish());
+        Assert.Equal(chosen, plan.Target);
+        Assert.Empty(plan.Problems);
+    }
+
     private static FailoverFacts Facts(Func<FailoverRegion, FailoverRegion>? east = null, Func<FailoverRegion, FailoverRegion>? west = null) => new()
     {
         Database = "main",

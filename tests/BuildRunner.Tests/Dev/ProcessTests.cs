@@ -31,6 +31,23 @@ public sealed class ProcessTests
         Assert.Empty(ProcessTable.Belonging(mark, []));
     }
 
+    [Fact(Timeout = 20_000)]
+    public async Task Freeze_Process_StandsStillUntilThawed()
+    {
+        var start = new ProcessStartInfo("/bin/cat") { RedirectStandardInput = true, RedirectStandardOutput = true };
+        using var echo = Process.Start(start)!;
+        ProcessTable.Freeze(echo.Id);
+        while (ProcessTable.Read(echo.Id)?.State != 'T')
+            await Task.Yield();
+        await echo.StandardInput.WriteLineAsync("heard");
+        echo.StandardInput.Close();
+        Assert.False(echo.HasExited);
+
+        ProcessTable.Thaw(echo.Id);
+        Assert.Equal("heard", await echo.StandardOutput.ReadLineAsync(Cancel));
+        await echo.WaitForExitAsync(Cancel);
+    }
+
     [Fact]
     public void Owner_ListeningSocket_IsThisProcess()
     {

@@ -76,6 +76,30 @@ public sealed class RelayTests : IDisposable
         Assert.True(Stopwatch.GetElapsedTime(begun) < TimeSpan.FromSeconds(15), $"{Stopwatch.GetElapsedTime(begun).TotalSeconds:0.0} s for 64 MiB");
     }
 
+    [Theory(Timeout = 20_000)]
+    [InlineData(0)]
+    [InlineData(5)]
+    public async Task Relay_SilentOneWay_CarriesTheOtherWayAndGoesOnWhenMended(int oneWayMs)
+    {
+        var link = new Link(1, 2, TimeSpan.FromMilliseconds(oneWayMs));
+        using var relay = Open(link);
+        using var near = await ConnectAsync(relay);
+        using var far = await _target.AcceptSocketAsync(Cancel);
+        await ExchangeAsync(near, far);
+
+        link.Set(LinkState.Silent, 2, Silence.In);
+        Assert.Equal((Silence.In, Silence.Out), (link.OneWayOf(2), link.OneWayOf(1)));
+        await near.SendAsync("lost?"u8.ToArray(), Cancel);
+        await far.SendAsync("heard"u8.ToArray(), Cancel);
+        far.Shutdown(SocketShutdown.Send);
+        Assert.Equal("heard", await ReadToEndAsync(near));
+        Assert.Equal(0, far.Available);
+
+        link.Set(LinkState.Open);
+        near.Shutdown(SocketShutdown.Send);
+        Assert.Equal("lost?", await ReadToEndAsync(far));
+    }
+
     [Fact(Timeout = 20_000)]
     public async Task Relay_Refusing_ResetsWhatRunsAndRefusesWhatComes()
     {

@@ -76,7 +76,7 @@ public sealed class AutoFailoverTests(ITestOutputHelper output)
     }
 
     /// <summary>A sandbox whose policy fails over by itself and has no power driver.</summary>
-    private static async Task<Sandbox> StartAsync()
+    internal static async Task<Sandbox> StartAsync()
     {
         var policy = Path.Combine(Directory.CreateTempSubdirectory("br-policy-").FullName, "policy.yml");
         var text = await File.ReadAllTextAsync(Path.Combine(Repository.Root, "governance/policy.yml"), Cancel);
