@@ -10,6 +10,9 @@ public sealed record PromiseAsk
     /// <summary>The primary that asks.</summary>
     public required string Region { get; init; }
     public string? Lineage { get; init; }
+
+    /// <summary>Length of a lease as the primary knows it: the candidate counts the longer of its own and this.</summary>
+    public TimeSpan Ttl { get; init; }
 }
 
 public sealed record PromiseAnswer
@@ -46,7 +49,7 @@ public static class Promises
             return (book, No($"it refuses epoch {refusedEpoch}: a run takes it"));
         if (ownEpoch is { } own)
             return (book, No($"it is the primary of epoch {own}"));
-        var until = now + ttl;
+        var until = now + (ask.Ttl > ttl ? ask.Ttl : ttl);
         return (until > book.Until ? new PromiseBook(until) : book, new PromiseAnswer { Given = true });
     }
 

@@ -21,7 +21,7 @@ public sealed record LeaseBook
     /// <summary>When the oldest grant went out that no renewal has confirmed since; null: all are.</summary>
     public TimeSpan? UnconfirmedSince { get; init; }
 
-    /// <summary>A run obtains its proof: renewals of this epoch are refused from now on.</summary>
+    /// <summary>A run obtains its proof: renewals of this epoch are granted no more.</summary>
     public bool Withheld { get; init; }
 }
 
@@ -31,7 +31,9 @@ public abstract record LeaseEnd
     private LeaseEnd() { }
 
     /// <summary>Nobody holds it any more.</summary>
-    public sealed record RunOut(string Evidence) : LeaseEnd;
+    /// <param name="Evidence">One clause for people.</param>
+    /// <param name="Since">How long ago its holder's deadline passed, at the latest.</param>
+    public sealed record RunOut(string Evidence, TimeSpan Since) : LeaseEnd;
 
     /// <summary>It may be held until <paramref name="Until"/> of the arbiter's clock.</summary>
     public sealed record Runs(TimeSpan Until) : LeaseEnd;
@@ -59,18 +61,20 @@ public static class LeaseArbiter
     {
         if (record is null)
             return Say(book, "the database has no epoch yet");
+        if (record.Epoch < book.Epoch)
+            return Say(book, $"epoch {book.Epoch} has begun since this was asked");
         if (ask.Epoch < record.Epoch || (ask.Epoch == record.Epoch && ask.Region != record.Primary))
             return Refuse(book, $"epoch {record.Epoch} of {record.Database} belongs to {record.Primary}");
         if (ask.Epoch > record.Epoch)
             return Say(book, $"{ask.Region} is at epoch {ask.Epoch}, and the record only at {record.Epoch}: the record is an old copy");
         book = At(book, record.Epoch, ask.Region);
         if (book.Withheld)
-            return Refuse(book, $"run {record.Run} takes epoch {record.Epoch} from {ask.Region}");
+            return Say(book, $"run {record.Run} takes epoch {record.Epoch} from {ask.Region}"); // it may yet give it back
         if (ask.Received == Id(book) && book.Answers > 0)
             book = book with { UnconfirmedSince = null };
         if (book.UnconfirmedSince is { } since && now - since >= terms.Ttl)
             return Say(book, "no answer of the last lease reached its holder"); // this answer carries a new id: the next renewal can confirm it
-        var ends = now + terms.Ttl;
+        var ends = now + (ask.Ttl > terms.Ttl ? ask.Ttl : terms.Ttl); // its holder may not have heard of new lengths yet
         book = book with
         {
             Answers = book.Answers + 1,
@@ -90,9 +94,11 @@ public static class LeaseArbiter
             return new LeaseEnd.Runs(now + terms.Ttl > until ? now + terms.Ttl : until);
         if (now < until)
             return new LeaseEnd.Runs(until);
-        return new LeaseEnd.RunOut(granted is null
-            ? $"no lease of epoch {record.Epoch} was granted to {record.Primary} since this arbiter began, longer than a lease ago"
-            : string.Create(CultureInfo.InvariantCulture, $"the lease of epoch {record.Epoch} in {record.Primary} ended {terms.Ttl.TotalSeconds:0.#} s after its last grant"));
+        return new LeaseEnd.RunOut(
+            granted is null
+                ? $"no lease of epoch {record.Epoch} was granted to {record.Primary} since this arbiter began, longer than a lease ago"
+                : string.Create(CultureInfo.InvariantCulture, $"the lease of epoch {record.Epoch} in {record.Primary} ended {terms.Ttl.TotalSeconds:0.#} s after its last grant"),
+            now - until + (terms.Ttl - terms.Hold));
     }
 
     private static LeaseBook At(LeaseBook book, long epoch, string? holder) => book.Epoch == epoch && (holder is null || book.Holder is null || book.Holder == holder)

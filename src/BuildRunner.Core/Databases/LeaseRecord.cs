@@ -12,6 +12,9 @@ public sealed record LeaseRecord
     public required bool Enforced { get; init; }
     public required TimeSpan Ttl { get; init; }
 
+    /// <summary>The run that takes the epoch: no arbiter grants it any more, also one that begins now; null: none does.</summary>
+    public string? WithheldBy { get; init; }
+
     /// <summary>The record to write before a grant of <paramref name="ttl"/> at an epoch whose enforcement was reported as <paramref name="enforced"/>.</summary>
     public static LeaseRecord For(LeaseRecord? before, string database, long epoch, bool enforced, TimeSpan ttl) => new()
     {
@@ -20,5 +23,6 @@ public sealed record LeaseRecord
         // Only lifting it takes it back: one renewal that does not see the gate at work proves nothing about the rest.
         Enforced = enforced || (before is { Enforced: true } && before.Epoch == epoch),
         Ttl = before is not null && before.Epoch == epoch && before.Ttl > ttl ? before.Ttl : ttl,
+        WithheldBy = before is not null && before.Epoch == epoch ? before.WithheldBy : null,
     };
 }

@@ -23,6 +23,9 @@ public sealed record LeaseAsk
     /// <summary><see cref="LeaseAnswer.Id"/> of the last answer received; null: none yet.</summary>
     public string? Received { get; init; }
 
+    /// <summary>Length of a lease as its holder knows it: the arbiter counts the longer of its own and this.</summary>
+    public TimeSpan Ttl { get; init; }
+
     /// <summary>The deadline is enforced on this host: the guard has the gate in its hand, or standbys are required. Only then can the lease run out.</summary>
     public bool Enforced { get; init; }
 }

@@ -32,6 +32,12 @@ internal sealed record AgentState
     /// <summary>A primary of this epoch or an older one gets no promise in failsafe any more.</summary>
     public long? RefusedEpoch { get; init; }
 
+    /// <summary>The longest for which this host ever promised not to be promoted.</summary>
+    public TimeSpan PromisedTtl { get; init; }
+
+    /// <summary>The run whose fault was lifted last: an order of it that comes late breaks nothing.</summary>
+    public string? LiftedFault { get; init; }
+
     /// <summary>The primary that the standby is set to follow.</summary>
     public string? Following { get; init; }
 

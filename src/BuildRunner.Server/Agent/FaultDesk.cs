@@ -16,6 +16,8 @@ internal sealed partial class FaultDesk(AgentOptions options, AgentStateFile sta
     {
         if (state.Current.Fault is { } other && other.Run != order.Run && other.Until > time.GetUtcNow())
             throw new OrderRefusedException($"{options.Region} is broken by {other.Run} until {other.Until:HH:mm:ss} UTC already: one fault at a time.");
+        if (state.Current.LiftedFault == order.Run)
+            throw new OrderRefusedException($"{order.Run} has lifted its fault already: what comes late breaks nothing.");
         if (order.MaxSeconds is < 1 or > SecondsMax)
             throw new OrderRefusedException($"A fault of {order.MaxSeconds} s is refused: from 1 to {SecondsMax} s.");
         if (await guard.StatusAsync(cancel) is not { Running: true } before)
@@ -48,7 +50,7 @@ internal sealed partial class FaultDesk(AgentOptions options, AgentStateFile sta
         state.Change(s =>
         {
             effect = s.Fault?.Run == order.Run;
-            return effect ? s with { Fault = null } : s;
+            return s with { Fault = effect ? null : s.Fault, LiftedFault = order.Run };
         });
         if (effect)
             LogMended(logger, order.Run);

@@ -126,7 +126,7 @@ internal sealed partial class LeaseKeeper : ReconcileLoop
         limit.CancelAfter(lease.Terms.Pace);
         try
         {
-            var ask = new LeaseAsk { Database = database, Epoch = epoch, Region = _options.Region, Received = _received, Enforced = Volatile.Read(ref _held) is { Enforced: true } };
+            var ask = new LeaseAsk { Database = database, Epoch = epoch, Region = _options.Region, Ttl = lease.Ttl, Received = _received, Enforced = Volatile.Read(ref _held) is { Enforced: true } };
             using var said = await _http.PostAsync($"/v1/agents/{Uri.EscapeDataString(_options.Region)}/lease", JsonContent.Create(ask, WireJson.Default.LeaseAsk), limit.Token);
             if (!said.IsSuccessStatusCode || await said.Content.ReadFromJsonAsync(WireJson.Default.LeaseAnswer, limit.Token) is not { } answer)
                 return null;
@@ -138,17 +138,18 @@ internal sealed partial class LeaseKeeper : ReconcileLoop
     private async Task<LeaseStep> FailsafeAsync(DatabaseAssignment assignment, LeaseAssignment lease, long epoch, CancellationToken cancel)
     {
         var asked = Now;
-        var ask = new PromiseAsk { Database = assignment.Name, Epoch = epoch, Region = _options.Region, Lineage = assignment.Lineage };
+        var ask = new PromiseAsk { Database = assignment.Name, Epoch = epoch, Region = _options.Region, Lineage = assignment.Lineage, Ttl = lease.Ttl };
         var answers = await Task.WhenAll(lease.Candidates.Select(async peer => (peer.Region, Answer: await _peers.AskAsync(peer, ask, lease.Terms.Pace, cancel))));
         return LeaseHolder.OfCandidates(lease.Terms, answers.ToDictionary(a => a.Region, a => a.Answer, StringComparer.Ordinal), asked);
     }
 
     private async Task ExtendAsync(LeaseStep.Extend extend, CancellationToken cancel)
     {
-        if (await _guard.ExtendAsync((long)extend.Deadline.TotalMilliseconds, cancel) is not { Ok: true, DeadlineMs: not null } guard)
+        var deadline = (long)extend.Deadline.TotalMilliseconds;
+        if (await _guard.ExtendAsync(deadline, cancel) is not { Ok: true, DeadlineMs: { } inForce } guard)
             return; // it is gone, and PostgreSQL with it
         // Seen in force, not only told: only then may the lease be said to run out by itself. Where copies are waited for, that they were cut off is the proof.
-        var enforced = guard.Gate && _sync.Reading is { } seen && SyncSetting.Parse(seen.Names).IsGate;
+        var enforced = guard.Gate && inForce <= deadline && _sync.Reading is { } seen && SyncSetting.Parse(seen.Names).IsGate;
         Volatile.Write(ref _held, new Held(extend.Deadline, enforced, extend.ByFailsafe, extend.Reason));
     }
 

@@ -73,14 +73,14 @@ internal sealed partial class PeerDoor(AgentOptions options, PostgresDriver driv
             if (await PeerKey.LineAsync(stream, limit.Token) is not { } line || JsonSerializer.Deserialize(line, WireJson.Default.PeerQuestion) is not { } question)
                 return;
             var key = PeerKey.From(driver.Secret("replication"));
-            if (!PeerKey.Verify(key, question.Signature, challenge, question.Nonce, question.Ask))
+            if (!PeerKey.Verify(key, question.Signature, "ask", challenge, question.Nonce, question.Ask))
             {
                 LogUnsigned(logger);
                 return;
             }
             var ask = JsonSerializer.Deserialize(question.Ask, WireJson.Default.PromiseAsk) ?? throw new JsonException("a question was null");
             var answer = JsonSerializer.Serialize(promises.Give(ask), WireJson.Default.PromiseAnswer);
-            await WriteAsync(stream, JsonSerializer.SerializeToUtf8Bytes(new PeerReply(answer, PeerKey.Sign(key, question.Nonce, answer)), WireJson.Default.PeerReply), limit.Token);
+            await WriteAsync(stream, JsonSerializer.SerializeToUtf8Bytes(new PeerReply(answer, PeerKey.Sign(key, "answer", options.Region, question.Nonce, question.Ask, answer)), WireJson.Default.PeerReply), limit.Token);
         }
         catch (Exception error) when (error is IOException or SocketException or JsonException or OperationCanceledException or InvalidOperationException) { } // it asks again
         finally { _places.Release(); }
@@ -116,11 +116,11 @@ internal sealed class PeerCalls(PostgresDriver driver, INetwork network)
             if (await PeerKey.LineAsync(stream, limit.Token) is not { } line || JsonSerializer.Deserialize(line, WireJson.Default.PeerHello) is not { } hello)
                 return null;
             var (text, nonce) = (JsonSerializer.Serialize(ask, WireJson.Default.PromiseAsk), PeerKey.Random());
-            var question = JsonSerializer.Serialize(new PeerQuestion(text, nonce, PeerKey.Sign(key, hello.Challenge, nonce, text)), WireJson.Default.PeerQuestion);
+            var question = JsonSerializer.Serialize(new PeerQuestion(text, nonce, PeerKey.Sign(key, "ask", hello.Challenge, nonce, text)), WireJson.Default.PeerQuestion);
             await stream.WriteAsync(Encoding.UTF8.GetBytes(question + "\n"), limit.Token);
             if (await PeerKey.LineAsync(stream, limit.Token) is not { } said || JsonSerializer.Deserialize(said, WireJson.Default.PeerReply) is not { } reply)
                 return null;
-            return PeerKey.Verify(key, reply.Signature, nonce, reply.Answer) ? JsonSerializer.Deserialize(reply.Answer, WireJson.Default.PromiseAnswer) : null;
+            return PeerKey.Verify(key, reply.Signature, "answer", peer.Region, nonce, text, reply.Answer) ? JsonSerializer.Deserialize(reply.Answer, WireJson.Default.PromiseAnswer) : null;
         }
         catch (Exception error) when (error is IOException or SocketException or JsonException || (error is OperationCanceledException && !cancel.IsCancellationRequested)) { return null; }
     }

@@ -63,8 +63,12 @@ internal static class AssignmentPlanner
 
     private static LeaseAssignment? Lease(PolicyDocument policy, string region, EpochRecord record, IReadOnlyDictionary<string, PeerAddress>? peers) =>
         policy.Recovery.Lease() is { } terms
-            ? new LeaseAssignment(terms.Ttl, terms.Hold, [.. record.Candidates.Where(c => c != region).Select(c => peers?.GetValueOrDefault(c) ?? new PeerAddress(c, "", 0))])
+            ? new LeaseAssignment(terms.Ttl, terms.Hold, [.. record.Candidates.Where(c => c != region).Select(c => peers?.GetValueOrDefault(c) ?? Usual(policy, c))])
             : null;
+
+    /// <summary>Where an agent listens unless it was told otherwise; one that has not reported to this server yet is asked there.</summary>
+    private static PeerAddress Usual(PolicyDocument policy, string code) =>
+        policy.Regions.FirstOrDefault(r => r.Code == code) is { DatabaseHost: { } host } region ? new PeerAddress(code, host, region.DatabasePort + 1) : new PeerAddress(code, "", 0);
 
     private static bool RunsIn(ServiceDefinition service, RegionDefinition region) =>
         service.Regions.Count > 0 ? service.Regions.Contains(region.Code) : region.DatabaseHost is not null;

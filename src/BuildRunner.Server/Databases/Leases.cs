@@ -18,6 +18,7 @@ internal sealed class Leases(IStore store, Epochs epochs, IPolicySource policy, 
 {
     /// <summary>A pause of this server that is longer is a stall: the renewals that wait come first.</summary>
     private static readonly TimeSpan StallMin = TimeSpan.FromSeconds(1);
+    private const int AttemptsMax = 5;
     private readonly long _started = time.GetTimestamp();
     private readonly Lock _gate = new();
     private readonly Dictionary<string, LeaseBook> _books = new(StringComparer.Ordinal);
@@ -34,7 +35,7 @@ internal sealed class Leases(IStore store, Epochs epochs, IPolicySource policy, 
         var record = await epochs.GetAsync(ask.Database, cancel);
         var kept = await RecordAsync(ask.Database, cancel);
         if (record?.Epoch == ask.Epoch && record.Primary == ask.Region)
-            kept = await KeepAsync(kept, LeaseRecord.For(kept?.Record, ask.Database, ask.Epoch, ask.Enforced, terms.Ttl), fence, cancel);
+            kept = await KeepAsync(kept, LeaseRecord.For(kept?.Record, ask.Database, ask.Epoch, ask.Enforced, ask.Ttl > terms.Ttl ? ask.Ttl : terms.Ttl), fence, cancel);
         lock (_gate)
         {
             // The right to answer is looked at last: what a former leader grants late must not outlast what the next one counts.
@@ -46,11 +47,11 @@ internal sealed class Leases(IStore store, Epochs epochs, IPolicySource policy, 
         }
     }
 
-    /// <summary>From now on renewals of an epoch are refused, and its lease can run out.</summary>
-    public Task WithholdAsync(string database, long epoch, CancellationToken cancel) => ChangeAsync(database, book => LeaseArbiter.Withhold(book, epoch), cancel);
+    /// <summary>From now on no renewal of an epoch is granted, by this arbiter or one that begins after it, and its lease can run out.</summary>
+    public Task WithholdAsync(EpochRecord record, string run, CancellationToken cancel) => ChangeAsync(record, run, cancel);
 
     /// <summary>The run gave up: the epoch goes on.</summary>
-    public Task RestoreAsync(string database, long epoch, CancellationToken cancel) => ChangeAsync(database, book => LeaseArbiter.Restore(book, epoch), cancel);
+    public Task RestoreAsync(EpochRecord record, CancellationToken cancel) => ChangeAsync(record, null, cancel);
 
     /// <summary>Whether the lease of the record's epoch has ended, and how long it takes yet; null: it is not enforced, and never ends.</summary>
     public async Task<(LeaseEnd End, TimeSpan Left)?> EndAsync(EpochRecord record, CancellationToken cancel)
@@ -70,6 +71,9 @@ internal sealed class Leases(IStore store, Epochs epochs, IPolicySource policy, 
     public async Task<bool> IsEnforcedAsync(EpochRecord record, CancellationToken cancel) =>
         policy.Current.Recovery.Lease() is not null && await RecordAsync(record.Database, cancel) is { Record: { Enforced: true } kept } && kept.Epoch == record.Epoch;
 
+    /// <summary>A lease of the record's epoch was granted, whatever the policy says now.</summary>
+    public async Task<bool> IsKeptAsync(EpochRecord record, CancellationToken cancel) => await RecordAsync(record.Database, cancel) is { } kept && kept.Record.Epoch == record.Epoch;
+
     /// <summary>Enforcement ends: nothing runs out any more, before anyone is told to lift it.</summary>
     public async Task LiftAsync(string database, Fence fence, CancellationToken cancel)
     {
@@ -86,13 +90,28 @@ internal sealed class Leases(IStore store, Epochs epochs, IPolicySource policy, 
 
     private TimeSpan Now => time.GetElapsedTime(_started);
 
-    private async Task ChangeAsync(string database, Func<LeaseBook, LeaseBook> change, CancellationToken cancel)
+    /// <summary>On the disk first when it is taken, and last when it is given back: what is in memory may be lost at any moment. Whatever the policy says now.</summary>
+    private async Task ChangeAsync(EpochRecord record, string? withheldBy, CancellationToken cancel)
     {
-        if (lead() is not { } fence || policy.Current.Recovery.Lease() is not { } terms)
+        if (lead() is not { } fence)
+            throw new StoreFencedException("This server does not lead any more.");
+        for (var attempt = 0; ; attempt++)
+        {
+            var kept = await RecordAsync(record.Database, cancel);
+            if (kept is null || kept.Record.Epoch != record.Epoch)
+                return; // no lease of this epoch was ever granted
+            try
+            {
+                kept = await KeepAsync(kept, kept.Record with { WithheldBy = withheldBy }, fence, cancel);
+            }
+            catch (StoreException) when (attempt < AttemptsMax) { continue; } // a renewal wrote in between
+            lock (_gate)
+            {
+                if (_books.TryGetValue(record.Database, out var book) && fence.Token == _token)
+                    _books[record.Database] = withheldBy is null ? LeaseArbiter.Restore(book, record.Epoch) : LeaseArbiter.Withhold(book, record.Epoch);
+            }
             return;
-        var kept = await RecordAsync(database, cancel);
-        lock (_gate)
-            _books[database] = change(Book(database, kept?.Record, fence.Token, terms));
+        }
     }
 
     /// <summary>The book of this leadership; a new one expires nothing for the longest ttl that was granted before it.</summary>
@@ -104,6 +123,9 @@ internal sealed class Leases(IStore store, Epochs epochs, IPolicySource policy, 
         Awaken(terms);
         if (!_books.TryGetValue(database, out var book))
             _books[database] = book = LeaseArbiter.Begin(token.ToString(CultureInfo.InvariantCulture), kept?.Ttl > terms.Ttl ? kept.Ttl : terms.Ttl, Now);
+        // Looked at each time: a record that was read before the withhold makes no book that has forgotten it.
+        if (kept?.WithheldBy is not null && kept.Epoch >= book.Epoch)
+            _books[database] = book = LeaseArbiter.Withhold(book, kept.Epoch);
         return book;
     }
 
@@ -125,7 +147,7 @@ internal sealed class Leases(IStore store, Epochs epochs, IPolicySource policy, 
 
     private async Task<Kept> KeepAsync(Kept? before, LeaseRecord record, Fence fence, CancellationToken cancel)
     {
-        if (before?.Record == record)
+        if (before?.Record == record || before?.Record.Epoch > record.Epoch)
             return before;
         if (await store.PutAsync(KeyOf(record.Database), JsonSerializer.SerializeToUtf8Bytes(record, WireJson.Default.LeaseRecord), before?.Version ?? 0, fence, cancel) is not StoreWrite.Done)
             throw new StoreException($"The lease record of {record.Database} changed while it was being written; the next renewal tries again.");

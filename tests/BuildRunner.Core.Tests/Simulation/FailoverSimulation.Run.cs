@@ -259,6 +259,7 @@ internal sealed partial class FailoverSimulation
                 Fail("its lease is not enforced");
                 return;
             }
+            _lease = _lease! with { WithheldBy = "run" };
             _book = LeaseArbiter.Withhold(Book(), _record.Epoch);
             run.Phase = 3;
             if (Without(Tooth.TargetPromise))
@@ -278,6 +279,7 @@ internal sealed partial class FailoverSimulation
                 return;
             if (!refused)
             {
+                _lease = _lease! with { WithheldBy = null };
                 _book = LeaseArbiter.Restore(Book(), _record.Epoch);
                 Fail("the target does not refuse");
                 return;
@@ -387,6 +389,7 @@ internal sealed partial class FailoverSimulation
         {
             if (_done3[run.Target] is null)
                 return;
+            _lease = _lease! with { WithheldBy = null };
             _book = LeaseArbiter.Restore(Book(), _record.Epoch);
             run.Since = Local(ServerSite);
             run.Phase = 2;

@@ -92,6 +92,8 @@ internal sealed partial class FailoverSimulation
     {
         var now = Local(ServerSite);
         _book ??= LeaseArbiter.Begin(_token.ToString(CultureInfo.InvariantCulture), Without(Tooth.NewArbiterWait) ? TimeSpan.Zero : _terms.Ttl, now);
+        if (_lease is { WithheldBy: not null } && _lease.Epoch >= _book.Epoch)
+            _book = LeaseArbiter.Withhold(_book, _lease.Epoch);
         if (_awake)
             _book = LeaseArbiter.Awake(_book, _terms, now);
         _awake = false;

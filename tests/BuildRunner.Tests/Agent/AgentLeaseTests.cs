@@ -170,6 +170,13 @@ public sealed class AgentLeaseTests : IAsyncLifetime
         var lifted = Stopwatch.StartNew();
         for (var n = 2; lifted.Elapsed < Ttl; n++)
             Assert.True(await WriteAsync(n));
+
+        // And back: the lifted deadline is none, or a lease that is called enforced would never end.
+        _arbiter.Grants();
+        _east.Assign(_east.Duty(1, _east) with { Lease = new LeaseAssignment(Ttl, Hold, [new("us-west-1", "127.0.0.1", 0)]), Sync = SyncSetting.Gate.Names });
+        await Eventually.TrueAsync(() => _east.Lease is { Enforced: true }, "enforced again", Cancel);
+        _arbiter.IsSilent();
+        await Eventually.TrueAsync(() => _east.Processes().Count == 0, "PostgreSQL ends at the new deadline", Cancel);
     }
 
     private async Task BeginAsync(bool candidate = false)

@@ -59,9 +59,12 @@ public class LeaseFailoverTests
     public async Task Failover_WhileItIsWithheld_TheOldPrimaryGetsNoLease()
     {
         await using var house = await HouseAsync();
-        await house.Leases.WithholdAsync("main", 1, Cancel);
-        Assert.True((await RenewAsync(house)).Refused);
-        await house.Leases.RestoreAsync("main", 1, Cancel);
+        var record = (await house.Epochs.GetAsync("main", Cancel))!;
+        await house.Leases.WithholdAsync(record, "run-1", Cancel);
+        Assert.False((await RenewAsync(house)).Granted);
+        house.Boot(null); // an arbiter that begins now knows it too
+        Assert.False((await RenewAsync(house)).Granted);
+        await house.Leases.RestoreAsync(record, Cancel);
         Assert.True((await RenewAsync(house)).Granted);
     }
 

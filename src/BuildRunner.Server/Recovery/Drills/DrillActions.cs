@@ -91,14 +91,14 @@ internal sealed class DrillRecoveredAction(Epochs epochs, RunRecords runs, TimeP
     {
         var (database, former, epoch) = (context.Arguments["database"], context.Arguments["former"], long.Parse(context.Arguments["epoch"], CultureInfo.InvariantCulture));
         var most = TimeSpan.FromSeconds(double.TryParse(context.Argument("outage_max"), CultureInfo.InvariantCulture, out var seconds) ? seconds : 60);
-        var began = time.GetTimestamp();
         while (true)
         {
             var record = await epochs.GetAsync(database, cancel);
             var failover = (await runs.ListAsync(cancel)).FirstOrDefault(r => DrillSource.IsRecovery(r, context.Run, context.RunStartedAt, database));
             if (record is { State: EpochState.Open } && record.Epoch > epoch && record.Primary != former && failover is { FinishedAt: { } ended, State: Core.Runbooks.RunPhase.Succeeded })
                 return ActionOutcome.Finished(("primary", record.Primary), ("failover", failover.Id), ("ms", (ended - context.RunStartedAt).TotalMilliseconds.ToString("0", CultureInfo.InvariantCulture)));
-            if (time.GetElapsedTime(began) > most)
+            // One that is under way already is not left half done.
+            if (time.GetUtcNow() - context.RunStartedAt > most && record is { State: EpochState.Open } && failover is null or { FinishedAt: not null })
                 return new ActionOutcome.Refused($"No other region takes writes after {most.TotalSeconds:0} s{(failover is null ? ", and no failover has begun" : $" ({failover.Id}: {failover.Outcome ?? "under way"})")}.");
             context.Progress(failover is null ? "waiting for a failover to begin" : $"{failover.Id} is under way");
             await Task.Delay(Look, time, cancel);

@@ -57,7 +57,7 @@ internal sealed partial class AutoFailoverLoop : ReconcileLoop
         if (_lead() is not { } fence || policy.WhyNoAutomaticFailover(_policy.Freeze is not null) is not null)
             return;
         var database = RegionReader.DatabaseOf(policy);
-        if (await _epochs.GetAsync(database, cancel) is not { State: EpochState.Open or EpochState.Moving } record)
+        if (await _epochs.GetAsync(database, cancel) is not { } record)
             return;
         var verdict = FailoverVerdict.Decide(record.Primary, _observers.Current);
         if (!verdict.Lost)

@@ -22,8 +22,8 @@ internal sealed class LeaseFence(Leases leases, INodeLinks links, TimeProvider t
     /// </summary>
     public static bool Proves(EpochRecord record) => record.Sync is null or { State: SyncState.Degraded };
 
-    /// <summary>Waits for the end of the lease; the evidence, or null with what was tried.</summary>
-    public async Task<string?> ExpireAsync(EpochRecord record, ActionContext context, List<string> tried, CancellationToken cancel)
+    /// <summary>Waits for the end of the lease; the evidence and how long ago its holder's deadline passed, or null with what was tried.</summary>
+    public async Task<(string Evidence, TimeSpan Since)?> ExpireAsync(EpochRecord record, ActionContext context, List<string> tried, CancellationToken cancel)
     {
         if (!await leases.IsEnforcedAsync(record, cancel))
         {
@@ -36,12 +36,12 @@ internal sealed class LeaseFence(Leases leases, INodeLinks links, TimeProvider t
             return null;
         }
         var target = context.Arguments["target"];
-        await leases.WithholdAsync(record.Database, record.Epoch, cancel);
+        await leases.WithholdAsync(record, context.Run, cancel);
         var refused = await links.GiveAsync(Orders.Agent(target), $"{context.Key}/refuse", DatabaseOrders.Refuse, record.Epoch, context,
             new RefuseOrder(record.Database, record.Epoch, context.Run), WireJson.Default.RefuseOrder, WireJson.Default.RefuseResult, OrderMax, cancel);
         if (refused.Data is not { } refusal)
         {
-            await leases.RestoreAsync(record.Database, record.Epoch, cancel); // the primary may yet be heard again
+            await leases.RestoreAsync(record, cancel); // the primary may yet be heard again
             tried.Add($"{target} did not confirm that it refuses epoch {record.Epoch} ({refused.Error})");
             return null;
         }
@@ -51,7 +51,7 @@ internal sealed class LeaseFence(Leases leases, INodeLinks links, TimeProvider t
         {
             var promise = refusal.PromiseLeft - time.GetElapsedTime(heard);
             if (look.End is LeaseEnd.RunOut end && promise <= TimeSpan.Zero)
-                return $"{end.Evidence}, and {target} refuses epoch {record.Epoch} and owes it no promise";
+                return ($"{end.Evidence}, and {target} refuses epoch {record.Epoch} and owes it no promise", end.Since);
             var left = look.Left > promise ? look.Left : promise;
             context.Progress(string.Create(CultureInfo.InvariantCulture, $"{record.Primary} does not answer: its lease ends within {left.TotalSeconds:0.0} s"));
             await Task.Delay(left < Look ? left : Look, time, cancel);
@@ -63,11 +63,11 @@ internal sealed class LeaseFence(Leases leases, INodeLinks links, TimeProvider t
     /// <summary>The run gives up: the primary may renew, and the target may promise again.</summary>
     public async Task RestoreAsync(EpochRecord record, ActionContext context, CancellationToken cancel)
     {
-        if (!await leases.IsEnforcedAsync(record, cancel))
+        if (!await leases.IsKeptAsync(record, cancel))
             return;
         var target = context.Arguments["target"];
         await links.GiveAsync(Orders.Agent(target), $"{context.Key}/accept", DatabaseOrders.Uncut, record.Epoch, context,
             new CutOrder(record.Database, record.Epoch, context.Run), WireJson.Default.CutOrder, WireJson.Default.CutResult, OrderMax, cancel);
-        await leases.RestoreAsync(record.Database, record.Epoch, cancel);
+        await leases.RestoreAsync(record, cancel);
     }
 }

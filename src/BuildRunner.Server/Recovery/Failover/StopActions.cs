@@ -87,8 +87,8 @@ internal sealed class FenceAction(Epochs epochs, INodeLinks links, INodeReports 
         if (await cuts.CutAsync(record, context, tried, cancel) is { } cut)
             return Proven(Proof(FenceProofKind.Cut, record, cut), null, effect: true, Unheard(record));
         // Alive and unheard, it may have acknowledged up to the end of its lease.
-        if (await leases.ExpireAsync(record, context, tried, cancel) is { } evidence)
-            return Proven(Proof(FenceProofKind.Expired, record, evidence), null, effect: true, Unheard(record));
+        if (await leases.ExpireAsync(record, context, tried, cancel) is { } expired)
+            return Proven(Proof(FenceProofKind.Expired, record, expired.Evidence), null, effect: true, Unheard(record, expired.Since));
         if (context.Inputs.TryGetValue("assume_fenced", out var why) && why.Length > 0)
         {
             await events.RecordAsync("fence.stated", context.Actor, $"{context.Actor} vouches that {record.Primary} acknowledges nothing more: {why}",
@@ -114,6 +114,9 @@ internal sealed class FenceAction(Epochs epochs, INodeLinks links, INodeReports 
             await cuts.RestoreAsync(record, context, cancel);
             await leases.RestoreAsync(record, context, cancel);
             var proof = context.Outputs.TryGetValue("fence.proof", out var text) ? JsonSerializer.Deserialize(text, WireJson.Default.FenceProof) : await StoppedByReportAsync(record, cancel);
+            // It may have been stopped all the same, by its own agent or by an order whose answer was lost: reopened, it would stay down.
+            if (proof is not { Kind: FenceProofKind.Stopped })
+                proof = await StoppedByReportAsync(record, cancel);
             if (proof is not { Kind: FenceProofKind.Stopped })
                 return ActionOutcome.Finished();
             if (await epochs.MoveAsync(database, r => EpochTransitions.Move(r, r.State == EpochState.Moving ? r.Primary : record.Primary, proof, context.Run, time.GetUtcNow()), context.Fence, cancel) is not EpochWrite.Done moved)
@@ -200,8 +203,12 @@ internal sealed class FenceAction(Epochs epochs, INodeLinks links, INodeReports 
     /// How long the primary may have gone on acknowledging unheard: it was alive, or may have been, until this proof, and nobody was told what it
     /// wrote since its last report. "unknown" when this server process never had one.
     /// </summary>
-    private string Unheard(EpochRecord record) =>
-        reports.LastAgent(record.Primary)?.Age.TotalMilliseconds.ToString("0", CultureInfo.InvariantCulture) ?? SelectAction.Unknown;
+    /// <param name="record">The epoch that ended.</param>
+    /// <param name="silentSince">How long it has acknowledged nothing already, by the proof itself.</param>
+    private string Unheard(EpochRecord record, TimeSpan silentSince = default) =>
+        reports.LastAgent(record.Primary)?.Age is { } age
+            ? Math.Max(0, (age - silentSince).TotalMilliseconds).ToString("0", CultureInfo.InvariantCulture)
+            : SelectAction.Unknown;
 
     private static ActionOutcome Proven(FenceProof? proof, Lsn? end, bool effect, string? unheard = null) => proof is null
         ? new ActionOutcome.Refused("The epoch record holds no proof.")
