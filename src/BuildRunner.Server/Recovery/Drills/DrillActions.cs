@@ -78,8 +78,8 @@ internal sealed class FaultLiftAction(INodeLinks links) : IAction
 }
 
 /// <summary>
-/// `drill.recovered`: waits until another region takes writes by a failover that has ended well. Past `outage_max` seconds it fails, and the drill is
-/// taken back: users come before practice.
+/// `drill.recovered`: waits until another region takes writes by a failover that has ended well. Past `outage_max` seconds it refuses to go on, and the
+/// drill is taken back: users come before practice.
 /// </summary>
 internal sealed class DrillRecoveredAction(Epochs epochs, RunRecords runs, TimeProvider time) : IAction
 {
@@ -99,7 +99,7 @@ internal sealed class DrillRecoveredAction(Epochs epochs, RunRecords runs, TimeP
             if (record is { State: EpochState.Open } && record.Epoch > epoch && record.Primary != former && failover is { FinishedAt: { } ended, State: Core.Runbooks.RunPhase.Succeeded })
                 return ActionOutcome.Finished(("primary", record.Primary), ("failover", failover.Id), ("ms", (ended - context.RunStartedAt).TotalMilliseconds.ToString("0", CultureInfo.InvariantCulture)));
             if (time.GetElapsedTime(began) > most)
-                return new ActionOutcome.Failed($"No other region takes writes after {most.TotalSeconds:0} s{(failover is null ? ", and no failover has begun" : $" ({failover.Id}: {failover.Outcome ?? "under way"})")}.");
+                return new ActionOutcome.Refused($"No other region takes writes after {most.TotalSeconds:0} s{(failover is null ? ", and no failover has begun" : $" ({failover.Id}: {failover.Outcome ?? "under way"})")}.");
             context.Progress(failover is null ? "waiting for a failover to begin" : $"{failover.Id} is under way");
             await Task.Delay(Look, time, cancel);
         }
