@@ -29,7 +29,9 @@ public sealed class ReplicationTests(ITestOutputHelper output)
         var report = await writer.StopAsync();
         output.WriteLine($"{report}");
 
-        var run = Database(await StatusAsync(sandbox)).GetProperty("last_failover").GetProperty("run").GetString()!;
+        JsonElement last = default;
+        await Eventually.TrueAsync(async () => (last = Database(await StatusAsync(sandbox)).GetProperty("last_failover")).ValueKind == JsonValueKind.Object, "the failover has ended", Cancel, Limit);
+        var run = last.GetProperty("run").GetString()!;
         JsonElement status = default;
         await Eventually.TrueAsync(async () =>
         {
