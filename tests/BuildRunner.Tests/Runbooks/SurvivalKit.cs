@@ -49,9 +49,10 @@ internal sealed class SurvivalKit(IReadOnlyList<Runbook> runbooks, Func<Survival
         var cases = new SortedDictionary<string, int>(StringComparer.Ordinal);
         var faults = new List<string>();
         void Count(string kind) => cases[kind] = cases.GetValueOrDefault(kind) + 1;
-        void Judge(string what, End end, End good, bool mayBeTakenBack, string untouched)
+        void Judge(string what, End end, End good, bool mayBeTakenBack, string untouched, bool mayBeginAgain = false)
         {
-            var same = end.Phase == good.Phase && end.State == good.State && end.Effects.Order(StringComparer.Ordinal).SequenceEqual(good.Effects.Order(StringComparer.Ordinal));
+            IReadOnlyList<string> effects = mayBeginAgain ? Net(end.Effects) : end.Effects;
+            var same = end.Phase == good.Phase && end.State == good.State && effects.Order(StringComparer.Ordinal).SequenceEqual(good.Effects.Order(StringComparer.Ordinal));
             var back = mayBeTakenBack && end.Phase is RunPhase.RolledBack or RunPhase.Refused && end.State == untouched;
             if (!same && !back)
                 faults.Add($"{what}: {end}; undisturbed: {good}");
@@ -83,7 +84,7 @@ internal sealed class SurvivalKit(IReadOnlyList<Runbook> runbooks, Func<Survival
                 if (!struck.Happened)
                     continue; // a step that this run skips
                 if (!(step.GoesOn && luck != Luck.IsDoneTwice))
-                    Judge($"'{step.Id}'{(owner == runbooks[0].Name ? "" : $" of {owner}")} {luck}", end, straight, luck != Luck.IsDoneTwice && step.Retries == 0, untouched);
+                    Judge($"'{step.Id}'{(owner == runbooks[0].Name ? "" : $" of {owner}")} {luck}", end, straight, luck != Luck.IsDoneTwice && step.Retries == 0, untouched, mayBeginAgain: runbooks[0].Steps.Any(s => s.Runbook == owner && s.Retries > 0));
                 Count(luck switch { Luck.Fails => "failures", Luck.LosesItsAnswer => "lost answers", _ => "repeats" });
             }
         }
@@ -118,6 +119,20 @@ internal sealed class SurvivalKit(IReadOnlyList<Runbook> runbooks, Func<Survival
             break;
         }
         return new(cases, faults);
+    }
+
+    /// <summary>What is left when each "-x" has taken back the "+x" before it: a child run that failed, was taken back and was begun again.</summary>
+    private static List<string> Net(IReadOnlyList<string> effects)
+    {
+        var net = new List<string>();
+        foreach (var effect in effects)
+        {
+            if (effect.StartsWith('-') && net.LastIndexOf($"+{effect[1..]}") is >= 0 and var done)
+                net.RemoveAt(done);
+            else
+                net.Add(effect);
+        }
+        return net;
     }
 
     /// <summary>One run from its beginning to its end, over at most one crash.</summary>
