@@ -22,6 +22,7 @@ internal sealed class Leases(IStore store, Epochs epochs, IPolicySource policy, 
     private readonly long _started = time.GetTimestamp();
     private readonly Lock _gate = new();
     private readonly Dictionary<string, LeaseBook> _books = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, long> _seen = new(StringComparer.Ordinal);
     private long _token;
     private TimeSpan _looked;
 
@@ -41,7 +42,7 @@ internal sealed class Leases(IStore store, Epochs epochs, IPolicySource policy, 
             // The right to answer is looked at last: what a former leader grants late must not outlast what the next one counts.
             if (lead()?.Token != fence.Token)
                 return null;
-            var (book, answer) = LeaseArbiter.Renew(Book(ask.Database, kept?.Record, fence.Token, terms), record, ask, terms, Now);
+            var (book, answer) = LeaseArbiter.Renew(Book(ask.Database, kept, fence.Token, terms), record, ask, terms, Now);
             _books[ask.Database] = book;
             return answer with { FencingToken = fence.Token };
         }
@@ -61,7 +62,7 @@ internal sealed class Leases(IStore store, Epochs epochs, IPolicySource policy, 
         var kept = await RecordAsync(record.Database, cancel);
         lock (_gate)
         {
-            var book = Book(record.Database, kept?.Record, fence.Token, terms);
+            var book = Book(record.Database, kept, fence.Token, terms);
             var now = Now;
             return LeaseArbiter.End(book, record, terms, now) is var end && end is LeaseEnd.Runs runs ? (end, runs.Until - now) : (end, TimeSpan.Zero);
         }
@@ -108,25 +109,34 @@ internal sealed class Leases(IStore store, Epochs epochs, IPolicySource policy, 
             lock (_gate)
             {
                 if (_books.TryGetValue(record.Database, out var book) && fence.Token == _token)
-                    _books[record.Database] = withheldBy is null ? LeaseArbiter.Restore(book, record.Epoch) : LeaseArbiter.Withhold(book, record.Epoch);
+                    _books[record.Database] = Heed(book, kept);
             }
             return;
         }
     }
 
     /// <summary>The book of this leadership; a new one expires nothing for the longest ttl that was granted before it.</summary>
-    private LeaseBook Book(string database, LeaseRecord? kept, long token, LeaseTerms terms)
+    private LeaseBook Book(string database, Kept? kept, long token, LeaseTerms terms)
     {
         if (token != _token)
+        {
             _books.Clear();
+            _seen.Clear();
+        }
         _token = token;
         Awaken(terms);
         if (!_books.TryGetValue(database, out var book))
-            _books[database] = book = LeaseArbiter.Begin(token.ToString(CultureInfo.InvariantCulture), kept?.Ttl > terms.Ttl ? kept.Ttl : terms.Ttl, Now);
-        // Looked at each time: a record that was read before the withhold makes no book that has forgotten it.
-        if (kept?.WithheldBy is not null && kept.Epoch >= book.Epoch)
-            _books[database] = book = LeaseArbiter.Withhold(book, kept.Epoch);
-        return book;
+            _books[database] = book = LeaseArbiter.Begin(token.ToString(CultureInfo.InvariantCulture), kept?.Record.Ttl > terms.Ttl ? kept.Record.Ttl : terms.Ttl, Now);
+        return _books[database] = Heed(book, kept);
+    }
+
+    /// <summary>The newest record that was seen says whether the epoch is withheld; one that was read before it, and is used after, changes nothing.</summary>
+    private LeaseBook Heed(LeaseBook book, Kept? kept)
+    {
+        if (kept is null || kept.Record.Epoch < book.Epoch || kept.Version <= _seen.GetValueOrDefault(kept.Record.Database))
+            return book;
+        _seen[kept.Record.Database] = kept.Version;
+        return kept.Record.WithheldBy is null ? LeaseArbiter.Restore(book, kept.Record.Epoch) : LeaseArbiter.Withhold(book, kept.Record.Epoch);
     }
 
     private void Awaken(LeaseTerms? terms)
