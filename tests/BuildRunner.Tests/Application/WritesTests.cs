@@ -133,8 +133,7 @@ public sealed class WritesTests(PostgresFixture postgres) : IClassFixture<Postgr
     {
         var cancel = TestContext.Current.CancellationToken;
         await using var server = await PostgresServer.StartAsync("synchronous_standby_names=nobody", "synchronous_commit=local");
-        await using var place = await Place.MakeAsync(server, "postgres", epoch: 1, file: 1);
-        await server.ExecuteAsync("ALTER DATABASE postgres SET synchronous_commit = on");
+        await using var place = await Place.MakeAsync(server, "postgres", epoch: 1, file: 1, synchronousCommit: "on");
         using var caller = CancellationTokenSource.CreateLinkedTokenSource(cancel);
 
         var writing = place.Writes.RunAsync(1, Place.InsertAsync, caller.Token);
