@@ -38,7 +38,8 @@ public static class RoutingTableBuilder
         null => false,
         // Read before this epoch's marker was written, which is there before the epoch opens: no news of this epoch.
         { Reading.MarkerEpoch: { } marker } when marker < record.Epoch => true,
-        { Reading.State: DatabaseState.Primary or DatabaseState.Sealed or DatabaseState.Unknown } => true,
+        // With the marker of the epoch that is promoted to, all that is left to an agent that promotes is to say so.
+        { Reading.State: DatabaseState.Primary or DatabaseState.Sealed or DatabaseState.Promoting or DatabaseState.Unknown } => true,
         { Reading: not null } => record.State != EpochState.Open,
         _ => primary.DatabaseHealth != HealthState.Unhealthy && primary.Health != HealthState.Unhealthy,
     };

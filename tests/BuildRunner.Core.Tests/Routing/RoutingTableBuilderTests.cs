@@ -48,6 +48,7 @@ public class RoutingTableBuilderTests
     [InlineData(DatabaseState.Primary, HealthState.Unhealthy, true)] // its own agent is believed first
     [InlineData(DatabaseState.Fenced, HealthState.Healthy, false)]
     [InlineData(DatabaseState.Starting, HealthState.Healthy, false)]
+    [InlineData(DatabaseState.Promoting, HealthState.Healthy, true)]
     [InlineData(null, HealthState.Healthy, true)]
     [InlineData(null, HealthState.Unknown, true)] // nobody could look: no reason to refuse
     [InlineData(null, HealthState.Unhealthy, false)]

@@ -42,8 +42,8 @@ public class SwitchoverTests
             if (!crashed)
                 break;
         }
-        TestContext.Current.TestOutputHelper?.WriteLine($"journal lines crashed after: {crashes}");
-        Assert.True(crashes > 28, $"only {crashes} crashes");
+        TestContext.Current.TestOutputHelper?.WriteLine($"writes to the journal crashed after: {crashes}");
+        Assert.True(crashes > 20, $"only {crashes} crashes"); // each step ends in a write, with which the next one begins
     }
 
     /// <summary>Every step fails once, loses its answer once, throws once and is done twice: the move is made, or all of it is taken back.</summary>
