@@ -20,7 +20,7 @@ internal sealed class BuildRunnerSystem : IMeasuredSystem
     private static readonly string[] Homes = ["us-east-1", "us-west-1"];
 
     private readonly string _program = Path.Combine(Repository.Root, "artifacts/br/br");
-    private readonly string _folder = Directory.CreateTempSubdirectory("br-bench-").FullName;
+    private readonly string _folder = WorkFolder.Make("buildrunner");
     private readonly TimeSpan? _ttl;
     private readonly bool _auto;
     private Child? _dev;
@@ -134,7 +134,7 @@ internal sealed class BuildRunnerSystem : IMeasuredSystem
             _dev.Dispose();
             await BrAsync(CancellationToken.None, "dev", "stop", "--data", Data); // leftovers of one that had to be killed
         }
-        Directory.Delete(_folder, recursive: true);
+        WorkFolder.Delete(_folder);
     }
 
     /// <summary>What is not as it should be; empty when all is well.</summary>

@@ -31,7 +31,7 @@ internal sealed class PatroniSystem : IMeasuredSystem
     public PatroniSystem(PatroniSettings settings)
     {
         _settings = settings;
-        _folder = Directory.CreateDirectory(Path.Combine("/var/tmp", $"br-bench-{Guid.NewGuid():N}"[..21])).FullName;
+        _folder = WorkFolder.Make("patroni");
         _members = [.. Enumerable.Range(1, 2).Select(n => (Name: $"node{n}", Host: $"127.77.0.{n}")).Select(m =>
             new PatroniMember(m.Name, m.Host, PatroniMember.FreePort(m.Host), PatroniMember.FreePort(m.Host), Path.Combine(_folder, m.Name)))];
         ProxyPort = PatroniMember.FreePort(ProxyHost);
@@ -148,7 +148,7 @@ internal sealed class PatroniSystem : IMeasuredSystem
         await _writes.DisposeAsync();
         await Databases.DisposeAsync();
         _http.Dispose();
-        Directory.Delete(_folder, recursive: true);
+        WorkFolder.Delete(_folder);
     }
 
     /// <summary>What is not as it should be; empty when all is well.</summary>
