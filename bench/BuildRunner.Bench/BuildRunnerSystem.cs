@@ -23,7 +23,7 @@ internal sealed class BuildRunnerSystem : IMeasuredSystem
     private readonly string _folder = WorkFolder.Make("buildrunner");
     private readonly TimeSpan? _ttl;
     private readonly bool _auto;
-    private Child? _dev;
+    private KeptProcess? _dev;
     private JsonElement _endpoints;
     private string _password = "";
     private NpgsqlMultiHostDataSource? _databases;
@@ -56,7 +56,7 @@ internal sealed class BuildRunnerSystem : IMeasuredSystem
         if (_auto)
             text = Replaced(Replaced(text, "auto_failover: false", _ttl is { } ttl ? $"auto_failover: true\n  lease_ttl: {ttl.TotalSeconds:0}s" : "auto_failover: true"), "power_driver: supervisor", "power_driver: none");
         await File.WriteAllTextAsync(policy, text, cancel);
-        _dev = await Child.StartAsync(Path.Combine(_folder, "dev.log"), Environment(), _program, "dev", "--data", Data, "--port-offset", "auto", "--wan", "off", "--no-traffic", "--policy", policy);
+        _dev = await KeptProcess.StartAsync(Path.Combine(_folder, "dev.log"), Environment(), _program, "dev", "--data", Data, "--port-offset", "auto", "--wan", "off", "--no-traffic", "--policy", policy);
         await Eventually.TrueAsync(() => !_dev.Runs || _dev.LastWords.Contains(Ready, StringComparison.Ordinal), "br dev is ready", cancel, StartMax);
         if (!_dev.Runs)
             throw new BenchException($"br dev did not start:\n{_dev.LastWords}");

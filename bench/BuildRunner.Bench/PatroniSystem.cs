@@ -23,8 +23,8 @@ internal sealed class PatroniSystem : IMeasuredSystem
     private readonly string _folder;
     private readonly string _password = Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(16));
     private readonly PatroniMember[] _members;
-    private readonly Dictionary<string, Child> _patronis = [];
-    private readonly List<Child> _others = [];
+    private readonly Dictionary<string, KeptProcess> _patronis = [];
+    private readonly List<KeptProcess> _others = [];
     private readonly HttpClient _http = new(new SocketsHttpHandler { UseProxy = false }) { Timeout = TimeSpan.FromMinutes(2) };
     private readonly NpgsqlDataSource _writes;
 
@@ -41,15 +41,15 @@ internal sealed class PatroniSystem : IMeasuredSystem
 
     public IReadOnlyDictionary<string, string> SettingsInForce => new Dictionary<string, string>
     {
-        ["ttl"] = $"{_settings.Ttl}",
-        ["loop_wait"] = $"{_settings.LoopWait}",
-        ["retry_timeout"] = $"{_settings.RetryTimeout}",
+        ["ttl"] = $"{_settings.Times.Ttl}",
+        ["loop_wait"] = $"{_settings.Times.LoopWait}",
+        ["retry_timeout"] = $"{_settings.Times.RetryTimeout}",
         ["haproxy"] = _settings.Check,
         ["replication"] = "asynchronous",
         ["members"] = $"{_members.Length}, one etcd",
     };
 
-    public TimeSpan Beat => TimeSpan.FromSeconds(_settings.LoopWait);
+    public TimeSpan Beat => TimeSpan.FromSeconds(_settings.Times.LoopWait);
     public NpgsqlMultiHostDataSource Databases { get; }
 
     private int ProxyPort { get; }
@@ -63,11 +63,11 @@ internal sealed class PatroniSystem : IMeasuredSystem
         foreach (var member in _members)
         {
             Directory.CreateDirectory(member.Folder, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
-            await File.WriteAllTextAsync(member.Config, PatroniFiles.Patroni(member, _settings, $"{EtcdHost}:{client}", Machine.PostgresPrograms, _password), cancel);
+            await File.WriteAllTextAsync(member.Config, PatroniFiles.Patroni(member, "bench", _settings.Times, $"{EtcdHost}:{client}", Machine.PostgresPrograms, _password), cancel);
             File.SetUnixFileMode(member.Config, UnixFileMode.UserRead | UnixFileMode.UserWrite);
         }
         var proxy = Path.Combine(_folder, "haproxy.cfg");
-        await File.WriteAllTextAsync(proxy, PatroniFiles.Haproxy($"{ProxyHost}:{ProxyPort}", _members, _settings), cancel);
+        await File.WriteAllTextAsync(proxy, HaproxyFile.Text($"{ProxyHost}:{ProxyPort}", _members, _settings), cancel);
         if (Machine.IsRoot)
             await Commands.RunAsync(NoEnvironment, cancel, ["chown", "-R", "postgres:postgres", _folder]);
 
@@ -180,8 +180,8 @@ internal sealed class PatroniSystem : IMeasuredSystem
     private async Task StartMemberAsync(PatroniMember member) => _patronis[member.Name] = await StartAsync(Path.Combine(member.Name, "patroni"), "patroni", member.Config);
 
     /// <summary>PostgreSQL, and so what starts it, refuses to run as root.</summary>
-    private Task<Child> StartAsync(string log, params string[] command) =>
-        Child.StartAsync(Path.Combine(_folder, $"{log}.log"), NoEnvironment, Machine.IsRoot ? ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", .. command] : command);
+    private Task<KeptProcess> StartAsync(string log, params string[] command) =>
+        KeptProcess.StartAsync(Path.Combine(_folder, $"{log}.log"), NoEnvironment, Machine.IsRoot ? ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", .. command] : command);
 
     private async Task MakeDatabaseAsync(PatroniMember member, CancellationToken cancel)
     {

@@ -22,7 +22,7 @@ internal sealed class RecoveryBench(IReadOnlyList<BenchGroup> groups, string fil
                 complete = false;
                 break;
             }
-            catch (Exception error) when (error is BenchException or Npgsql.NpgsqlException or TimeoutException or IOException)
+            catch (Exception error) when (error is BenchException or InvalidOperationException or Npgsql.NpgsqlException or TimeoutException or IOException)
             {
                 complete = false;
                 Console.Error.WriteLine($"\nbench/recovery: {error.Message}");

@@ -1,12 +1,12 @@
 using System.Diagnostics;
 
-namespace BuildRunner.Bench;
+namespace BuildRunner.Tests.Support;
 
 /// <summary>
-/// A process of a system under measurement, in a session of its own. It hangs on this process's pipe: when the benchmark is gone, however it went,
+/// A process of another system, in a session of its own. It hangs on this process's pipe: when this process is gone, however it went,
 /// the child gets SIGTERM.
 /// </summary>
-internal sealed class Child : IDisposable
+internal sealed class KeptProcess : IDisposable
 {
     // Prints the child's number; ends it when standard input ends.
     private const string Keep = """
@@ -19,22 +19,22 @@ internal sealed class Child : IDisposable
 
     private readonly Process _keeper;
 
-    private Child(Process keeper, int id, string log) => (_keeper, Id, Log) = (keeper, id, log);
+    private KeptProcess(Process keeper, int id, string log) => (_keeper, Id, Log) = (keeper, id, log);
 
     public int Id { get; }
     public string Log { get; }
     public bool Runs => !_keeper.HasExited;
 
-    public static async Task<Child> StartAsync(string log, IReadOnlyDictionary<string, string?> environment, params IReadOnlyList<string> command)
+    public static async Task<KeptProcess> StartAsync(string log, IReadOnlyDictionary<string, string?> environment, params IReadOnlyList<string> command)
     {
         var start = new ProcessStartInfo("setsid") { RedirectStandardInput = true, RedirectStandardOutput = true };
         foreach (var argument in (string[])["bash", "-c", Keep, "keep", log, .. command])
             start.ArgumentList.Add(argument);
         foreach (var (name, value) in environment)
             start.Environment[name] = value;
-        var keeper = Process.Start(start) ?? throw new BenchException($"{command[0]} did not start.");
+        var keeper = Process.Start(start) ?? throw new InvalidOperationException($"{command[0]} did not start.");
         var said = await keeper.StandardOutput.ReadLineAsync();
-        return int.TryParse(said, out var id) ? new(keeper, id, log) : throw new BenchException($"{command[0]} did not start; see {log}.");
+        return int.TryParse(said, out var id) ? new(keeper, id, log) : throw new InvalidOperationException($"{command[0]} did not start; see {log}.");
     }
 
     /// <summary>Asks it to end, and makes it when it does not.</summary>

@@ -1,9 +1,9 @@
 using System.Net;
 using System.Net.Sockets;
 
-namespace BuildRunner.Bench;
+namespace BuildRunner.Tests.Support;
 
-/// <summary>A host of the Patroni cluster: its address, its ports, its folder.</summary>
+/// <summary>A host of a Patroni cluster: its address, its ports, its folder.</summary>
 internal sealed record PatroniMember(string Name, string Host, int Postgres, int Rest, string Folder)
 {
     public string Data => Path.Combine(Folder, "data");

@@ -1,8 +1,8 @@
 using System.Diagnostics;
 
-namespace BuildRunner.Bench;
+namespace BuildRunner.Tests.Support;
 
-/// <summary>Signals to processes that the benchmark started, by number.</summary>
+/// <summary>Signals to processes that we started, by number.</summary>
 internal static class Signals
 {
     /// <summary>`name` without SIG. Processes that are gone are none of its business.</summary>

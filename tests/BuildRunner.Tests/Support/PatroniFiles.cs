@@ -1,10 +1,11 @@
-namespace BuildRunner.Bench;
+namespace BuildRunner.Tests.Support;
 
-/// <summary>The configuration files of the peer, as its documentation and its shipped examples have them.</summary>
+/// <summary>A member's configuration, as Patroni's documentation and its shipped examples have it.</summary>
 internal static class PatroniFiles
 {
-    public static string Patroni(PatroniMember member, PatroniSettings settings, string etcd, string programs, string password) => $"""
-        scope: bench
+    /// <summary>`etcd`: `HOST:PORT`; `programs`: folder of PostgreSQL's; `standbyOf`: a flow mapping of YAML when it begins as a standby cluster.</summary>
+    public static string Patroni(PatroniMember member, string scope, PatroniTimes times, string etcd, string programs, string password, string? standbyOf = null) => $"""
+        scope: {scope}
         name: {member.Name}
         restapi:
           listen: {member.Host}:{member.Rest}
@@ -13,10 +14,11 @@ internal static class PatroniFiles
           host: {etcd}
         bootstrap:
           dcs:
-            ttl: {settings.Ttl}
-            loop_wait: {settings.LoopWait}
-            retry_timeout: {settings.RetryTimeout}
+            ttl: {times.Ttl}
+            loop_wait: {times.LoopWait}
+            retry_timeout: {times.RetryTimeout}
             maximum_lag_on_failover: 1048576
+            standby_cluster: {standbyOf ?? "null"}
             postgresql:
               use_pg_rewind: true
               use_slots: true
@@ -51,25 +53,7 @@ internal static class PatroniFiles
             password_encryption: scram-sha-256
 
         """;
-
-    public static string Haproxy(string listen, IEnumerable<PatroniMember> members, PatroniSettings settings) => $"""
-        global
-            maxconn 1000
-
-        defaults
-            mode tcp
-            retries 2
-            timeout client 30m
-            timeout connect 4s
-            timeout server 30m
-            timeout check 5s
-
-        listen primary
-            bind {listen}
-            option httpchk OPTIONS /primary
-            http-check expect status 200
-            default-server {settings.Check} on-marked-down shutdown-sessions
-        {string.Join('\n', members.Select(m => $"    server {m.Name} {m.Host}:{m.Postgres} maxconn 100 check port {m.Rest}"))}
-
-        """;
 }
+
+/// <summary>Seconds, by the names of Patroni's documentation.</summary>
+internal sealed record PatroniTimes(int Ttl, int LoopWait, int RetryTimeout);
