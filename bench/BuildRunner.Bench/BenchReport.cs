@@ -7,6 +7,8 @@ namespace BuildRunner.Bench;
 /// <summary>Everything that was measured, as JSON and as a page of text.</summary>
 internal sealed record BenchReport
 {
+    private const int FailuresShown = 3;
+
     public int SchemaVersion { get; init; } = 1;
     public required DateTimeOffset At { get; init; }
     public required IReadOnlyDictionary<string, string> Versions { get; init; }
@@ -32,6 +34,8 @@ internal sealed record BenchReport
         foreach (var result in Results)
         {
             text.AppendLine(CultureInfo.InvariantCulture, $"  {result.System}, {result.Settings}, {result.Case}: {string.Join(", ", result.Runs.Select(run => $"{Time(run.OutageMs)} ({run.Failed}; {run.Lost?.ToString(CultureInfo.InvariantCulture) ?? "unknown"}{(run.Trouble is null ? "" : "; did not move")})"))}");
+            foreach (var why in result.Runs.SelectMany(run => run.Failures).GroupBy(f => f.Key).OrderByDescending(g => g.Sum(f => f.Value)).Take(FailuresShown))
+                text.AppendLine(CultureInfo.InvariantCulture, $"    {why.Sum(f => f.Value)} x {why.Key}");
             foreach (var trouble in result.Runs.Select(run => run.Trouble).OfType<string>().Distinct())
                 text.AppendLine(CultureInfo.InvariantCulture, $"    {trouble.ReplaceLineEndings(" ")}");
         }

@@ -13,6 +13,9 @@ internal sealed record BenchRun
     /// <summary>Writes that were not acknowledged: refused, broken off or timed out.</summary>
     public int Failed { get; init; }
 
+    /// <summary>What those writes were told, the most frequent first, at most five.</summary>
+    public IReadOnlyDictionary<string, int> Failures { get; init; } = new Dictionary<string, int>();
+
     /// <summary>Turns on which nothing was sent, because too many writes were under way.</summary>
     public int Skipped { get; init; }
 

@@ -47,6 +47,8 @@ internal sealed class BuildRunnerSystem : IMeasuredSystem
     public TimeSpan Beat => (_ttl ?? TimeSpan.FromSeconds(10)) / 10;
     public NpgsqlMultiHostDataSource Databases => _databases!;
 
+    public IReadOnlyList<string> Logs => Directory.Exists(_folder) ? Directory.GetFiles(_folder, "*.log", SearchOption.AllDirectories) : [];
+
     private string Data => Path.Combine(_folder, "data");
 
     public async Task StartAsync(CancellationToken cancel)

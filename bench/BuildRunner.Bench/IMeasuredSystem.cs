@@ -39,6 +39,9 @@ internal interface IMeasuredSystem : IAsyncDisposable
     /// <summary>Starts the host again.</summary>
     Task HealAsync(string host, CancellationToken cancel);
 
+    /// <summary>Its logs, for a person who asks why a run went wrong.</summary>
+    IReadOnlyList<string> Logs { get; }
+
     /// <summary>What it says was lost in its last failover, once the old primary is back; null: it does not say.</summary>
     Task<string?> ToldAsync(CancellationToken cancel);
 }

@@ -10,9 +10,11 @@ internal static class Measurement
     public static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(20);
 
     private const int Enough = 100;
+    private const int FailuresShown = 5;
+    private const int WhyMax = 160;
     private static readonly TimeSpan StallTime = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan FlowMax = TimeSpan.FromMinutes(1);
-    private static readonly TimeSpan RecoveryMax = TimeSpan.FromMinutes(3);
+    private static readonly TimeSpan RecoveryMax = TimeSpan.FromSeconds(90);
 
     public static async Task<BenchRun> RunAsync(IMeasuredSystem system, RecoveryCase what, Action<string> say, CancellationToken cancel)
     {
@@ -58,6 +60,7 @@ internal static class Measurement
             LongestMs = report.Longest?.TotalMilliseconds,
             Acknowledged = report.Acknowledged.Count,
             Failed = report.Failed + report.Unknown,
+            Failures = report.Records.Where(r => r.Outcome != OrderOutcomeKind.Ok).GroupBy(Why).OrderByDescending(g => g.Count()).Take(FailuresShown).ToDictionary(g => g.Key, g => g.Count()),
             Skipped = report.Skipped,
             Lost = check.Missing.Count,
             Told = lost ? await system.ToldAsync(cancel) : null,
@@ -100,6 +103,12 @@ internal static class Measurement
             await Task.Delay(100, cancel);
             return writer.Records().Skip(seen).Count(record => record.Outcome == OrderOutcomeKind.Ok && by(record)) >= Enough;
         }, $"{Enough} more writes are acknowledged", cancel, limit);
+    }
+
+    private static string Why(OrderRecord record)
+    {
+        var why = $"{record.Outcome.ToString().ToLowerInvariant()} {record.Status} {record.Error?.ReplaceLineEndings(" ")}".TrimEnd();
+        return why.Length > WhyMax ? why[..WhyMax] : why;
     }
 
     private static string Host(OrderRecord record) => record.ServedBy?.Split('/')[0] ?? "";

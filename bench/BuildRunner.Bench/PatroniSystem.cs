@@ -52,6 +52,8 @@ internal sealed class PatroniSystem : IMeasuredSystem
     public TimeSpan Beat => TimeSpan.FromSeconds(_settings.Times.LoopWait);
     public NpgsqlMultiHostDataSource Databases { get; }
 
+    public IReadOnlyList<string> Logs => Directory.Exists(_folder) ? Directory.GetFiles(_folder, "*.log", SearchOption.AllDirectories) : [];
+
     private int ProxyPort { get; }
     private string Login => $"Database=shop;Username=app;Password={_password}";
 

@@ -40,21 +40,42 @@ internal sealed class RecoveryBench(IReadOnlyList<BenchGroup> groups, string fil
         IMeasuredSystem system = group.System == BenchPlan.Peer ? new PatroniSystem(PatroniSettings.Of(group.Settings)) : new BuildRunnerSystem(group.Settings);
         await using (system)
         {
-            await system.StartAsync(cancel);
-            foreach (var (what, runs) in group.Cases)
+            try { await CasesAsync(system, group, saved, cancel); }
+            catch (Exception error) when (error is not OperationCanceledException)
             {
-                var done = new List<BenchRun>();
-                for (var run = 1; run <= runs; run++)
-                {
-                    _progress.At($"{group.System}, {group.Settings}, {BenchPlan.NameOf(what)} {run} of {runs}");
-                    var measured = await Measurement.RunAsync(system, what, _progress.Say, cancel);
-                    done.Add(measured);
-                    _results.RemoveAll(result => result.System == group.System && result.Settings == group.Settings && result.Case == BenchPlan.NameOf(what));
-                    _results.Add(new(group.System, group.Settings, BenchPlan.NameOf(what), system.SettingsInForce, [.. done]));
-                    saved();
-                    _progress.Done(string.Create(CultureInfo.InvariantCulture, $"outage {measured.OutageMs / 1000:0.00} s, {measured.Failed} failed, {measured.Lost} lost{(measured.Told is null ? "" : $", told: {measured.Told}")}{(measured.Trouble is null ? "" : $"; {measured.Trouble}")}"));
-                }
+                KeepLogs(system);
+                throw;
             }
         }
+    }
+
+    private async Task CasesAsync(IMeasuredSystem system, BenchGroup group, Action saved, CancellationToken cancel)
+    {
+        await system.StartAsync(cancel);
+        foreach (var (what, runs) in group.Cases)
+        {
+            var done = new List<BenchRun>();
+            for (var run = 1; run <= runs; run++)
+            {
+                _progress.At($"{group.System}, {group.Settings}, {BenchPlan.NameOf(what)} {run} of {runs}");
+                var measured = await Measurement.RunAsync(system, what, _progress.Say, cancel);
+                done.Add(measured);
+                _results.RemoveAll(result => result.System == group.System && result.Settings == group.Settings && result.Case == BenchPlan.NameOf(what));
+                _results.Add(new(group.System, group.Settings, BenchPlan.NameOf(what), system.SettingsInForce, [.. done]));
+                saved();
+                if (measured.Trouble is not null)
+                    KeepLogs(system);
+                _progress.Done(string.Create(CultureInfo.InvariantCulture, $"outage {measured.OutageMs / 1000:0.00} s, {measured.Failed} failed, {measured.Lost} lost{(measured.Told is null ? "" : $", told: {measured.Told}")}{(measured.Trouble is null ? "" : $"; {measured.Trouble}")}"));
+            }
+        }
+    }
+
+    /// <summary>Beside the results, before the folder that they lie in goes.</summary>
+    private void KeepLogs(IMeasuredSystem system)
+    {
+        var to = Directory.CreateDirectory($"{Path.ChangeExtension(file, null)}-logs").FullName;
+        foreach (var log in system.Logs)
+            File.Copy(log, Path.Combine(to, $"{Path.GetFileName(Path.GetDirectoryName(log))}-{Path.GetFileName(log)}"), overwrite: true);
+        Console.Error.WriteLine($"bench/recovery: the logs are in {to}");
     }
 }

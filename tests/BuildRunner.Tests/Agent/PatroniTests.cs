@@ -4,12 +4,14 @@ using BuildRunner.Client;
 using BuildRunner.Client.Access;
 using BuildRunner.Client.Databases;
 using BuildRunner.Client.Recovery;
+using BuildRunner.Client.Regions;
 using BuildRunner.Client.Runbooks;
 using BuildRunner.Core.Databases;
-using BuildRunner.Core.Recovery;
+using BuildRunner.Core.Regions;
 using BuildRunner.Core.Runbooks;
 using BuildRunner.Server.Access;
 using BuildRunner.Server.Agent;
+using BuildRunner.Server.Gateway;
 using BuildRunner.Server.Hosting;
 using BuildRunner.Server.Runbooks;
 using BuildRunner.Tests.Support;
@@ -30,6 +32,7 @@ public sealed class PatroniTests(ITestOutputHelper output) : IAsyncLifetime
 
     private readonly string _folder = AgentHost.NewFolder();
     private readonly List<IHost> _agents = [];
+    private readonly List<WebApplication> _gateways = [];
     private PatroniRegion _east = null!;
     private PatroniRegion _west = null!;
     private WebApplication _server = null!;
@@ -51,6 +54,11 @@ public sealed class PatroniTests(ITestOutputHelper output) : IAsyncLifetime
         {
             await agent.StopAsync();
             agent.Dispose();
+        }
+        foreach (var gateway in _gateways)
+        {
+            await gateway.StopAsync();
+            await gateway.DisposeAsync();
         }
         if (_server is not null)
         {
@@ -117,6 +125,7 @@ public sealed class PatroniTests(ITestOutputHelper output) : IAsyncLifetime
         await StartAgentAsync(_west);
         await Eventually.TrueAsync(async () => await StatusAsync(East) is { State: DatabaseState.Primary, Epoch: 1 }, "east is the primary of epoch 1", Cancel, Limit);
         await FollowsAsync(West, East, 1);
+        await Eventually.TrueAsync(async () => (await new RegionsClient(_api).HealthAsync(all: true, from: null, Cancel)).Regions.All(r => r.Health == HealthState.Healthy), "both regions are healthy", Cancel, Limit);
     }
 
     /// <summary>The statements of docs/guide/patroni.md, by the database that they run in.</summary>
@@ -160,35 +169,40 @@ public sealed class PatroniTests(ITestOutputHelper output) : IAsyncLifetime
     {
         Directory.CreateDirectory(Path.Combine(_folder, "server"));
         var policy = Path.Combine(_folder, "policy.yml");
+        int[] gateways = [PatroniMember.FreePort("127.0.0.1"), PatroniMember.FreePort("127.0.0.1")];
         await File.WriteAllTextAsync(policy, $$"""
             multiregion_performance_dr:
               multiregion:
                 default_region: us-east-1
             regions:
-              us-east-1: { name: East, role: primary, endpoint: "http://127.0.0.1:1", latitude: 38.95, longitude: -77.45, database_host: 127.0.0.1, database_port: {{_east.Member.Postgres}} }
-              us-west-1: { name: West, role: standby, endpoint: "http://127.0.0.1:2", latitude: 37.35, longitude: -121.96, database_host: 127.0.0.1, database_port: {{_west.Member.Postgres}} }
+              us-east-1: { name: East, role: primary, endpoint: "http://127.0.0.1:{{gateways[0]}}", latitude: 38.95, longitude: -77.45, database_host: 127.0.0.1, database_port: {{_east.Member.Postgres}} }
+              us-west-1: { name: West, role: standby, endpoint: "http://127.0.0.1:{{gateways[1]}}", latitude: 37.35, longitude: -121.96, database_host: 127.0.0.1, database_port: {{_west.Member.Postgres}} }
             databases:
               main:
                 database: app
                 user: app
                 driver: patroni
                 patroni: { us-east-1: ["{{_east.Member.Api}}"], us-west-1: ["{{_west.Member.Api}}"] }
-            services:
-              api:
-                database: main
-                routes:
-                  - path: /**
             """, Cancel);
-        AtomicFile.Write(Path.Combine(_folder, "seeds.json"), SeedToken.File([.. new[] { East, West }.Select(region => new SeedToken { Name = $"agent-{region}", Role = AccessRole.Agent, Region = region, Hash = AccessToken.HashText(Token(region)) })]));
+        AtomicFile.Write(Path.Combine(_folder, "seeds.json"), SeedToken.File([.. new[] { East, West }.SelectMany(region => new[] { AccessRole.Agent, AccessRole.Gateway }
+            .Select(role => new SeedToken { Name = $"{role}-{region}".ToLowerInvariant(), Role = role, Region = region, Hash = AccessToken.HashText(Token($"{role}{region}")) }))]));
         _server = ServerRole.Build(new ServerRoleOptions { DataFolder = Path.Combine(_folder, "server"), PolicyFile = policy, Listen = new IPEndPoint(IPAddress.Loopback, 0), SeedTokens = Path.Combine(_folder, "seeds.json"), LogToTerminal = false });
         await _server.StartAsync(Cancel);
+        foreach (var (region, port) in new[] { East, West }.Zip(gateways))
+        {
+            var data = Directory.CreateDirectory(Path.Combine(_folder, $"gateway-{region}")).FullName;
+            await File.WriteAllTextAsync(Path.Combine(data, "token"), Token($"{AccessRole.Gateway}{region}"), Cancel);
+            var gateway = GatewayRoom.Build(new GatewayOptions { Region = region, DataFolder = data, Server = new Uri(_server.Urls.First()), TokenFile = Path.Combine(data, "token"), Listen = $"127.0.0.1:{port}" }, new DirectNetwork(), new LineLog(Path.Combine(data, "gateway.log"), null));
+            _gateways.Add(gateway);
+            await gateway.StartAsync(Cancel);
+        }
         _api = ApiConnection.Create(new Uri(_server.Urls.First()), (await File.ReadAllTextAsync(Path.Combine(_folder, "server", "token"), Cancel)).Trim());
     }
 
     private async Task StartAgentAsync(PatroniRegion region)
     {
         var folder = Directory.CreateDirectory(Path.Combine(_folder, $"agent-{region.Member.Name}")).FullName;
-        await File.WriteAllTextAsync(Path.Combine(folder, "token"), Token(region.Member.Name), Cancel);
+        await File.WriteAllTextAsync(Path.Combine(folder, "token"), Token($"{AccessRole.Agent}{region.Member.Name}"), Cancel);
         await File.WriteAllTextAsync(Path.Combine(folder, "replication"), AgentHost.ReplicationPassword, Cancel);
         await File.WriteAllTextAsync(Path.Combine(folder, "app"), AgentHost.AppPassword, Cancel);
         var builder = Host.CreateEmptyApplicationBuilder(new HostApplicationBuilderSettings { DisableDefaults = true });
@@ -244,5 +258,5 @@ public sealed class PatroniTests(ITestOutputHelper output) : IAsyncLifetime
         return connection;
     }
 
-    private static string Token(string region) => $"br_{region.Replace("-", "", StringComparison.Ordinal)}_0123456789abcdefghijklmnopqrstuvwxyzABCDEF";
+    private static string Token(string holder) => $"br_{holder.Replace("-", "", StringComparison.Ordinal).ToLowerInvariant()}_0123456789abcdefghijklmnopqrstuvwxyzABCDEF";
 }

@@ -55,7 +55,7 @@ internal sealed class KeptProcess : IDisposable
     public Task EndedAsync(CancellationToken cancel) => _keeper.WaitForExitAsync(cancel);
 
     /// <summary>What it said last.</summary>
-    public string LastWords => File.Exists(Log) ? string.Join('\n', File.ReadLines(Log).TakeLast(15)) : "";
+    public string LastWords => File.Exists(Log) ? string.Join('\n', File.ReadLines(Log).TakeLast(60)) : "";
 
     public void Dispose() => _keeper.Dispose();
 }

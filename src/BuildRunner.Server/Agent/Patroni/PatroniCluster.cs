@@ -1,3 +1,5 @@
+using System.Text.Json.Nodes;
+
 namespace BuildRunner.Server.Agent.Patroni;
 
 /// <summary>A region's Patroni cluster, as its members told over REST.</summary>
@@ -6,10 +8,34 @@ namespace BuildRunner.Server.Agent.Patroni;
 /// <param name="Paused">Patroni is told to leave things alone, and would carry out nothing.</param>
 internal sealed record PatroniCluster(IReadOnlyList<PatroniMember> Members, PatroniUpstream? Upstream, bool Paused)
 {
+    private static readonly string[] Keys = ["host", "port", "primary_slot_name", "restore_command"];
+
     public PatroniMember? Leader => Members.FirstOrDefault(m => m.Leads);
 
     /// <summary>Every member answered, and each is a running copy or stopped: nobody here takes a write.</summary>
     public bool IsDemoted => Upstream is not null && Members.Count > 0 && Members.All(m => m.IsCopy) && Members.Any(m => m.Leads && m.State == PatroniMember.Running);
+
+    /// <summary>
+    /// The change that makes it a standby cluster of that address; null: of nobody, so that its leader waits for WAL that never comes. Patroni keeps a null
+    /// of a section that is new, and takes the key away from one that is there.
+    /// </summary>
+    public string Receiving((string Host, int Port)? from)
+    {
+        var standby = new JsonObject();
+        if (from is { } to)
+        {
+            standby["host"] = to.Host;
+            standby["port"] = to.Port;
+            standby["create_replica_methods"] = new JsonArray("basebackup");
+        }
+        else
+        {
+            standby["restore_command"] = "false";
+        }
+        foreach (var key in Upstream is null ? [] : Keys.Where(k => !standby.ContainsKey(k)))
+            standby[key] = null;
+        return new JsonObject { ["standby_cluster"] = standby }.ToJsonString();
+    }
 
     public override string ToString() => Members.Count == 0
         ? "Patroni names no member"

@@ -18,8 +18,6 @@ internal sealed partial class PatroniDatabase(
 {
     private const string Manager = "Patroni";
 
-    /// <summary>A standby cluster that receives from nobody: its leader waits for WAL that never comes.</summary>
-    private const string Nowhere = """{"standby_cluster":{"restore_command":"false","host":null,"port":null,"primary_slot_name":null}}""";
     private const string TakeWrites = """{"standby_cluster":null}""";
     private const int CheckpointMaxSeconds = 300;
 
@@ -35,6 +33,7 @@ internal sealed partial class PatroniDatabase(
     private DatabaseReading? _last;
     private DatabaseState? _activity;
     private string? _decided;
+    private CancellationTokenSource? _order;
     private int _orders;
 
     public DatabaseReading? Last => Volatile.Read(ref _last);
@@ -76,16 +75,23 @@ internal sealed partial class PatroniDatabase(
         address.Write();
     }
 
+    /// <summary>
+    /// Demotes. In a planned move it comes back only when every copy that streamed from here holds all that was ever written here: a demoted leader goes on
+    /// serving its WAL. When they do not come, the run takes it back and this region goes on as the next epoch.
+    /// </summary>
     public Task<FenceResult> FenceAsync(FenceOrder order, CancellationToken cancel) => AloneAsync(DatabaseState.Fenced, async token =>
     {
-        if (fence.Current is { } before && before.Epoch >= order.Epoch && (await ClusterAsync(token)).IsDemoted)
-            return new FenceResult(Proof(before), false, (await EndAsync(null, false, token)).Replayed);
+        var before = fence.Current is { } last && last.Epoch >= order.Epoch ? last : null;
+        var copies = before is null && order.EndKnown ? await StreamingAsync(default, token) : [];
         var (evidence, end) = await DemoteAsync(token);
-        var written = fence.Write(order.Epoch, order.Run, evidence, time.GetUtcNow());
-        LogDemoted(logger, order.Epoch, evidence);
+        var written = before ?? fence.Write(order.Epoch, order.Run, evidence, time.GetUtcNow());
+        if (before is null)
+            LogDemoted(logger, order.Epoch, evidence);
         address.Write();
-        return new FenceResult(Proof(written), true, end.Replayed);
-    }, cancel);
+        if (copies.Length > 0)
+            await HeldAsync(copies, end.Replayed, token);
+        return new FenceResult(Proof(written), before is null, end.Replayed);
+    }, cancel, urgent: true);
 
     public Task<CutResult> CutAsync(CutOrder order, CancellationToken cancel) => AloneAsync(DatabaseState.Standby, async token =>
     {
@@ -96,7 +102,7 @@ internal sealed partial class PatroniDatabase(
         state.Change(s => s with { CutEpoch = Math.Max(s.CutEpoch ?? 0, order.Epoch), RefusedEpoch = Math.Max(s.RefusedEpoch ?? 0, order.Epoch), Following = null });
         var timeline = await Sql(Assignment).ScalarAsync<int?>("select received_tli from pg_stat_wal_receiver", token);
         if (cluster.Upstream.Host is not null)
-            await api.ChangeAsync(Leader(cluster), Nowhere, token);
+            await api.ChangeAsync(Leader(cluster), cluster.Receiving(null), token);
         return await EndAsync(timeline, effect, token);
     }, cancel);
 
@@ -152,30 +158,21 @@ internal sealed partial class PatroniDatabase(
     }
 
     /// <summary>
-    /// Patroni owns whom commits wait for, so the cluster is demoted instead: it ends in an instant, recovers as a copy that others still stream from, and
-    /// where it then stands bounds what it ever acknowledged. Taking that back makes it the primary again.
+    /// Patroni owns whom commits wait for, so none is held back: this is where it stands while the gateways hold the writes, for the copies to reach before the
+    /// demotion. What is written past the gateways meanwhile is seen to by the fence.
     /// </summary>
-    public Task<SealResult> SealAsync(SwitchOrder order, CancellationToken cancel) => AloneAsync(DatabaseState.Sealed, async token =>
+    public async Task<SealResult> SealAsync(SwitchOrder order, CancellationToken cancel)
     {
         var started = Stopwatch.GetTimestamp();
         if (state.Current.PrimaryEpoch != order.Epoch || fence.Current?.Epoch >= order.Epoch)
             throw new OrderRefusedException($"{options.Region} is not the primary of epoch {order.Epoch} (it is that of {state.Current.PrimaryEpoch?.ToString(CultureInfo.InvariantCulture) ?? "none"}) and seals nothing.");
-        var effect = (await ClusterAsync(token)).Upstream is null;
-        var (_, end) = await DemoteAsync(token);
-        return new SealResult(end.Replayed, end.Timeline, effect, Stopwatch.GetElapsedTime(started).TotalMilliseconds);
-    }, cancel);
+        await ClusterAsync(cancel); // what could not be demoted is said before writes wait long
+        var at = Lsn.Parse(await Sql(Assignment).ScalarAsync<string>("select pg_current_wal_flush_lsn()::text", cancel) ?? "0/0");
+        return new SealResult(at, (await ForkAsync(cancel)).Timeline, false, Stopwatch.GetElapsedTime(started).TotalMilliseconds);
+    }
 
-    public Task<SealResult> UnsealAsync(SwitchOrder order, CancellationToken cancel) => AloneAsync(DatabaseState.Starting, async token =>
-    {
-        var started = Stopwatch.GetTimestamp();
-        var effect = false;
-        if (state.Current.PrimaryEpoch is { } own && own == order.Epoch && !(fence.Current?.Epoch >= own) && await ClusterAsync(token) is { Upstream: not null } cluster)
-        {
-            await api.ChangeAsync(Leader(cluster), TakeWrites, token); // Patroni promotes it by itself from here on
-            effect = true;
-        }
-        return new SealResult(default, 0, effect, Stopwatch.GetElapsedTime(started).TotalMilliseconds);
-    }, cancel);
+    /// <summary>Nothing is sealed and nothing was set.</summary>
+    public Task<SealResult> UnsealAsync(SwitchOrder order, CancellationToken cancel) => Task.FromResult(new SealResult(default, 0, false, 0));
 
     public async Task<ReachResult> ReachAsync(ReachOrder order, CancellationToken cancel)
     {
@@ -206,8 +203,7 @@ internal sealed partial class PatroniDatabase(
                 Changed?.Invoke();
                 break;
             case PatroniStep.Follow follow:
-                await api.ChangeAsync(Leader(cluster!), string.Create(CultureInfo.InvariantCulture,
-                    $$"""{"standby_cluster":{"host":"{{follow.Host}}","port":{{follow.Port}},"restore_command":null,"create_replica_methods":["basebackup"] } }"""), cancel);
+                await api.ChangeAsync(Leader(cluster!), cluster!.Receiving((follow.Host, follow.Port)), cancel);
                 state.Change(s => s with { Following = follow.Region, CutEpoch = null });
                 Changed?.Invoke();
                 break;
@@ -219,19 +215,25 @@ internal sealed partial class PatroniDatabase(
     }
 
     /// <summary>Runs an order alone, and tells at once what became of it.</summary>
-    private async Task<T> AloneAsync<T>(DatabaseState activity, Func<CancellationToken, Task<T>> order, CancellationToken cancel)
+    private async Task<T> AloneAsync<T>(DatabaseState activity, Func<CancellationToken, Task<T>> order, CancellationToken cancel, bool urgent = false)
     {
         Interlocked.Increment(ref _orders);
         try
         {
+            if (urgent && Volatile.Read(ref _order) is { } before)
+                await before.CancelAsync(); // nobody waits for it any more
             await _gate.WaitAsync(cancel);
+            var own = CancellationTokenSource.CreateLinkedTokenSource(cancel);
             try
             {
+                Volatile.Write(ref _order, own);
                 _activity = activity;
-                return await order(cancel);
+                return await order(own.Token);
             }
+            catch (OperationCanceledException) when (!cancel.IsCancellationRequested) { throw new InvalidOperationException("another order went before"); }
             finally
             {
+                Volatile.Write(ref _order, null);
                 _activity = null;
                 _gate.Release();
             }
@@ -248,9 +250,29 @@ internal sealed partial class PatroniDatabase(
     {
         var cluster = await ClusterAsync(cancel);
         if (cluster.Upstream is null)
-            await api.ChangeAsync(Leader(cluster), Nowhere, cancel);
+            await api.ChangeAsync(Leader(cluster), cluster.Receiving(null), cancel);
         cluster = await UntilAsync(c => c.IsDemoted, "has not demoted every member", cancel);
         return ($"{cluster} in {options.Region}; none takes writes", await EndAsync(null, true, cancel));
+    }
+
+    /// <summary>Names of the copies that stream from here and hold everything up to a position, members of this cluster among them.</summary>
+    private async Task<string[]> StreamingAsync(Lsn holding, CancellationToken cancel) => (await Sql(Assignment).ScalarAsync<string>(
+        $"select coalesce(string_agg(application_name, chr(10)), '') from pg_stat_replication where state = 'streaming' and flush_lsn >= '{holding}' and application_name not like 'pg\_%'", cancel) ?? "")
+        .Split('\n', StringSplitOptions.RemoveEmptyEntries);
+
+    private async Task HeldAsync(string[] copies, Lsn end, CancellationToken cancel)
+    {
+        var started = Stopwatch.GetTimestamp();
+        using var pace = new PeriodicTimer(Look);
+        while (true)
+        {
+            var missing = copies.Except(await PatientlyAsync(() => StreamingAsync(end, cancel), cancel)).ToList();
+            if (missing.Count == 0)
+                return;
+            if (Stopwatch.GetElapsedTime(started) > ChangeMax)
+                throw new TimeoutException($"{options.Region} was demoted at {end}, and {string.Join(", ", missing)} has not taken all of it within {ChangeMax.TotalSeconds:F0} s.");
+            await pace.WaitForNextTickAsync(cancel);
+        }
     }
 
     private async Task<PromoteResult> BecomePrimaryAsync(PatroniCluster cluster, PromoteOrder order, bool counts, CancellationToken cancel)
