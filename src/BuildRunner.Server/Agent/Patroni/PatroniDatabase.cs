@@ -257,7 +257,7 @@ internal sealed partial class PatroniDatabase(
 
     /// <summary>Names of the copies that stream from here and hold everything up to a position, members of this cluster among them.</summary>
     private async Task<string[]> StreamingAsync(Lsn holding, CancellationToken cancel) => (await Sql(Assignment).ScalarAsync<string>(
-        $"select coalesce(string_agg(application_name, chr(10)), '') from pg_stat_replication where state = 'streaming' and flush_lsn >= '{holding}' and application_name not like 'pg\_%'", cancel) ?? "")
+        $"select coalesce(string_agg(application_name, chr(10)), '') from pg_stat_replication where state = 'streaming' and flush_lsn >= '{holding}' and application_name not like 'pg_%'", cancel) ?? "")
         .Split('\n', StringSplitOptions.RemoveEmptyEntries);
 
     private async Task HeldAsync(string[] copies, Lsn end, CancellationToken cancel)
@@ -364,7 +364,10 @@ internal sealed partial class PatroniDatabase(
     {
         var name = await Sql(Assignment).ScalarAsync<string>("select pg_walfile_name(pg_current_wal_insert_lsn())", cancel) ?? throw new InvalidOperationException("PostgreSQL named no WAL file.");
         var timeline = int.Parse(name.AsSpan(0, 8), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture);
-        var history = timeline == 1 ? null : await Sql(Assignment).ScalarAsync<string>($"select convert_from(pg_read_binary_file('pg_wal/{TimelineHistory.FileName(timeline)}'), 'UTF8')", cancel);
+        string? history;
+        // Where it forked is only told; a right that is missing keeps nobody from writing.
+        try { history = timeline == 1 ? null : await Sql(Assignment).ScalarAsync<string>($"select convert_from(pg_read_binary_file('pg_wal/{TimelineHistory.FileName(timeline)}'), 'UTF8')", cancel); }
+        catch (PostgresException error) when (error.SqlState == PostgresErrorCodes.InsufficientPrivilege) { history = null; }
         return (timeline, history is null ? default : TimelineHistory.Began(history) ?? default);
     }
 
