@@ -40,6 +40,9 @@ public sealed record DatabaseAssignment
     public string? PrimaryHost { get; init; }
     public int PrimaryPort { get; init; }
 
+    /// <summary>Addresses of this region's Patroni, which starts, stops and promotes PostgreSQL here; null: the agent does so itself.</summary>
+    public IReadOnlyList<string>? Patroni { get; init; }
+
     /// <summary>How the primary's right to acknowledge ends by itself; null: it does not (`fencing: confirm`).</summary>
     public LeaseAssignment? Lease { get; init; }
 

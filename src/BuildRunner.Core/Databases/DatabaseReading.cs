@@ -62,8 +62,11 @@ public sealed record DatabaseReading
     /// <summary>Primary under a lease: until when it may acknowledge, and by whose word; null: no lease is enforced here.</summary>
     public LeaseReading? Lease { get; init; }
 
-    /// <summary>Whether the guard is PostgreSQL's parent; without it the region cannot give the proof `stopped`.</summary>
+    /// <summary>Whether the guard is PostgreSQL's parent; without it the region cannot give the proof `stopped`. Under a cluster manager: whether that answers.</summary>
     public bool Guarded { get; init; }
+
+    /// <summary>The cluster manager that starts and stops PostgreSQL here; null: this agent's guard does.</summary>
+    public string? Manager { get; init; }
 
     /// <summary>Settings and rights that a recovery needs; null: not read since this agent's start, or PostgreSQL does not run.</summary>
     public DatabaseSettings? Settings { get; init; }

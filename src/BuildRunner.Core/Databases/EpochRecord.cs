@@ -65,6 +65,9 @@ public enum FenceProofKind
     /// <summary>The guard ended every process of the server and wrote the fence to disk.</summary>
     Stopped,
 
+    /// <summary>Its cluster manager took the right to write away: every member of the region's cluster was seen to be a copy.</summary>
+    Demoted,
+
     /// <summary>Synchronous mode: enough recorded members refuse the epoch.</summary>
     Cut,
 

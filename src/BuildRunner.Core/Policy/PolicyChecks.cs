@@ -13,7 +13,10 @@ internal static class PolicyChecks
     public static PolicyDocument Settle(PolicyDocument document, PolicyReading reading) =>
         reading.IsSet("recovery.fencing") && !(document.Recovery.Fencing == FencingMode.Lease && !document.Recovery.AutoFailover && reading.SourceOf("recovery.auto_failover").IsVariable)
             ? document
-            : document with { Recovery = document.Recovery with { Fencing = document.Recovery.AutoFailover ? FencingMode.Lease : FencingMode.Confirm } };
+            : document with { Recovery = document.Recovery with { Fencing = document.Recovery.AutoFailover && !UnderPatroni(document) ? FencingMode.Lease : FencingMode.Confirm } };
+
+    /// <summary>Patroni has a lease of its own, which no other region can wait for.</summary>
+    private static bool UnderPatroni(PolicyDocument document) => document.Databases.Any(d => d.Driver == DatabaseDriver.Patroni);
 
     public static void Check(PolicyDocument document, PolicyReading reading)
     {
@@ -115,7 +118,8 @@ internal static class PolicyChecks
     private static void CheckRecovery(PolicyDocument document, PolicyReading reading)
     {
         var recovery = document.Recovery;
-        if (recovery.AutoFailover && recovery.Fencing == FencingMode.Confirm)
+        CheckPatroni(document, reading);
+        if (recovery.AutoFailover && recovery.Fencing == FencingMode.Confirm && !UnderPatroni(document))
             reading.Wrong(reading.At("recovery.fencing"), "recovery.fencing", $"Automatic failover ({reading.SourceOf("recovery.auto_failover").Source}) needs `lease`: nobody is there to confirm.", "Write `fencing: lease`, or remove the key.");
         if (!recovery.AutoFailover && recovery.Fencing == FencingMode.Lease)
             reading.Wrong(reading.At("recovery.fencing"), "recovery.fencing", "`lease` needs automatic failover: without it a lost server would only stop the primary.", "Write `fencing: confirm`, or `auto_failover: true`.");
@@ -135,6 +139,30 @@ internal static class PolicyChecks
         }
         if (recovery is { PowerDriver: "exec", PowerCommand.Count: 0 })
             reading.Wrong(reading.At("recovery.power_driver"), "recovery.power_command", "`power_driver: exec` needs a command.", "Write `power_command: /path/to/command {region}`.");
+    }
+
+    private static void CheckPatroni(PolicyDocument document, PolicyReading reading)
+    {
+        foreach (var database in document.Databases)
+        {
+            var path = $"databases.{database.Name}";
+            if (database.Driver != DatabaseDriver.Patroni)
+            {
+                if (database.Patroni.Count > 0)
+                    reading.Wrong(reading.At($"{path}.patroni"), $"{path}.patroni", "Addresses of Patroni are of use with its driver only.", "Write `driver: patroni`, or remove them.");
+                continue;
+            }
+            foreach (var code in database.Patroni.Keys)
+                Refer(reading, $"{path}.patroni", code, [.. document.Regions.Select(r => r.Code)], "regions");
+            foreach (var region in document.Regions.Where(r => r.DatabaseHost is not null && !(database.Patroni.GetValueOrDefault(r.Code) is { Count: > 0 })))
+                reading.Wrong(reading.At($"{path}.driver"), $"{path}.patroni", $"{region.Code} has a database, and no address of its Patroni is given.", $"Write `{region.Code}: [http://HOST:8008, …]` under `patroni`, one for each member.");
+            if (document.Recovery.Replication != ReplicationMode.Asynchronous)
+                reading.Wrong(reading.At("recovery.replication"), "recovery.replication", "Whom writes wait for is Patroni's to say under its driver; between regions it is asynchronous.", "Write `asynchronous`, and Patroni's `synchronous_mode` inside a region.");
+            if (document.Recovery.Fencing == FencingMode.Lease)
+                reading.Wrong(reading.At("recovery.fencing"), "recovery.fencing", "A region under Patroni has Patroni's lease and not ours: its end proves nothing to another region.", "Remove the key.");
+            if (document.Recovery is { AutoFailover: true, PowerDriver: "none" })
+                reading.Wrong(reading.At("recovery.auto_failover"), "recovery.auto_failover", "Under Patroni only a power driver can prove a lost region silent, so nothing could fail over by itself.", "Set `power_driver`, or `auto_failover: false`.");
+        }
     }
 
     private static void CheckScaling(PolicyDocument document, PolicyReading reading)

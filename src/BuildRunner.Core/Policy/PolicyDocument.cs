@@ -197,6 +197,21 @@ public sealed record DatabaseDefinition
     /// <summary>Database and role that applications use.</summary>
     public string DatabaseName { get; init; } = "app";
     public string User { get; init; } = "app";
+
+    /// <summary>Who makes, starts and stops PostgreSQL in each region.</summary>
+    public DatabaseDriver Driver { get; init; } = DatabaseDriver.Postgresql;
+
+    /// <summary>Driver `patroni`: addresses of Patroni's REST API per region, as the region's own agent reaches them.</summary>
+    public IReadOnlyDictionary<string, IReadOnlyList<string>> Patroni { get; init; } = new Dictionary<string, IReadOnlyList<string>>();
+}
+
+public enum DatabaseDriver
+{
+    /// <summary>One PostgreSQL a region, run by its agent.</summary>
+    Postgresql,
+
+    /// <summary>A Patroni cluster a region, in all but one of them a standby cluster.</summary>
+    Patroni,
 }
 
 /// <summary>The section `health`.</summary>

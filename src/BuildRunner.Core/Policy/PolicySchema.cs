@@ -46,7 +46,9 @@ internal static class PolicySchema
 
     private static readonly PolicyShape<DatabaseDefinition> Database = new PolicyShape<DatabaseDefinition>()
         .Key("database", Forms.Name, d => d.DatabaseName, (d, v) => d with { DatabaseName = v }, "Database that applications use.")
-        .Key("user", Forms.Name, d => d.User, (d, v) => d with { User = v }, "Role that applications use.");
+        .Key("user", Forms.Name, d => d.User, (d, v) => d with { User = v }, "Role that applications use.")
+        .Key("driver", Forms.Word<DatabaseDriver>(), d => d.Driver, (d, v) => d with { Driver = v }, "`postgresql`: one PostgreSQL a region, run by its agent; `patroni`: a Patroni cluster a region, in all but one of them a standby cluster.")
+        .Key("patroni", new MapForm<IReadOnlyList<string>>(new ListForm<string>(Forms.Url, "list of addresses"), "REGION: list of addresses", Forms.NameWrong), d => d.Patroni, (d, v) => d with { Patroni = v }, "Patroni's REST API in each region, as the region's agent reaches it.");
 
     private static readonly PolicyShape<RouteRow> Route = new PolicyShape<RouteRow>()
         .Key("path", Forms.Path, r => r.Pattern, (r, v) => r with { Pattern = v }, "Pattern: `*` is one segment, `**` the rest.", required: true)

@@ -52,7 +52,12 @@ internal static class DatabaseReadiness
             yield break;
         }
         var running = reading.State is DatabaseState.Primary or DatabaseState.Standby or DatabaseState.Sealed;
-        if (!reading.Guarded && (running || reading.State == DatabaseState.Unknown))
+        if (reading is { Guarded: false, Manager: { } manager })
+        {
+            yield return Make(facts, "manager.silent", weight, region.Code, $"{manager} in {region.Code} does not answer: it can neither demote nor promote.{With(reading)}",
+                $"See whether {manager} runs there and its addresses in the policy (`databases.{facts.Database}.patroni`) are right.");
+        }
+        else if (!reading.Guarded && (running || reading.State == DatabaseState.Unknown))
         {
             yield return Make(facts, "guard.silent", weight, region.Code, $"The guard of {region.Code} does not answer, or PostgreSQL does not run under one: the region is unfenced and cannot prove that it has stopped.{With(reading)}",
                 "See whether `br guard` runs there and is not frozen; restarting PostgreSQL through its agent puts it under a guard again.");
@@ -67,8 +72,8 @@ internal static class DatabaseReadiness
         }
         if (!primary && running && Lag(facts, region) is { } lag)
             yield return Make(facts, lag.Code, weight, region.Code, lag.Reason, lag.Remedy);
-        if (!running)
-            yield break;
+        if (!running || reading.Manager is not null)
+            yield break; // settings and rewinds are the manager's
         if (reading.Settings is not { } settings)
         {
             yield return Make(facts, "settings.unread", ReadinessSeverity.Unknown, region.Code, $"The settings and rights of PostgreSQL in {region.Code} have not been read yet.", "They are read every 15 s; look at the agent's log when this stays.");

@@ -160,7 +160,7 @@ public static class FailoverPlanner
     private static FenceProofKind? Obtainable(FailoverFacts facts, EpochRecord record, FailoverWish wish, string? target)
     {
         if (facts.Region(record.Primary) is { AgentReachable: true, Reading: null or { Guarded: true } or { State: DatabaseState.Fenced } })
-            return FenceProofKind.Stopped;
+            return facts.Region(record.Primary)?.Reading?.Manager is null ? FenceProofKind.Stopped : FenceProofKind.Demoted;
         if (facts.PowerReady)
             return FenceProofKind.PoweredOff;
         if (target is not null && IsCovered(facts, record, target))
@@ -174,7 +174,7 @@ public static class FailoverPlanner
     {
         var primary = facts.Region(record.Primary);
         var why = primary is { AgentReachable: true }
-            ? $"the PostgreSQL of {record.Primary} does not run under its guard"
+            ? primary.Reading?.Manager is { } manager ? $"{manager} in {record.Primary} does not answer" : $"the PostgreSQL of {record.Primary} does not run under its guard"
             : $"the agent of {record.Primary} cannot be reached{(primary?.ReportAge is { } age ? $" (last report {Seconds(age)} ago)" : "")}";
         var cut = record.Sync is not { Claims: true } sync ? ""
             : target is null || !sync.Members.Contains(target) ? $", {target ?? "no target"} is none of the copies that its commits wait for ({string.Join(", ", sync.Members)})"
@@ -186,6 +186,7 @@ public static class FailoverPlanner
     private static string HowProven(FenceProofKind kind, EpochRecord record, FailoverWish wish) => (kind, record.Primary) switch
     {
         (FenceProofKind.Stopped, var primary) => $"{primary} will be stopped by its guard (proof: stopped).",
+        (FenceProofKind.Demoted, var primary) => $"{primary} will be demoted by its cluster manager, and every member seen to be a copy (proof: demoted).",
         (FenceProofKind.PoweredOff, var primary) => $"{primary} does not answer; the power driver will turn it off (proof: powered_off).",
         (FenceProofKind.Cut, var primary) => $"{primary} does not answer; {record.Sync!.CutsNeeded} of the copies that its commits wait for ({string.Join(", ", record.Sync.Members)}) are cut off it, and without them it acknowledges nothing (proof: cut).",
         (FenceProofKind.Expired, var primary) => $"{primary} does not answer; its lease runs out by itself and is waited for (proof: expired).",

@@ -58,7 +58,7 @@ public static class SwitchoverPlanner
             Target = target,
             Primary = record.Primary,
             Epoch = record.Epoch,
-            Proof = FenceProofKind.Stopped,
+            Proof = facts.Region(record.Primary)?.Reading?.Manager is null ? FenceProofKind.Stopped : FenceProofKind.Demoted,
             KnownLoss = TimeSpan.Zero,
             Problems = problems,
             Notes = notes,
@@ -83,6 +83,9 @@ public static class SwitchoverPlanner
                 break;
             case { Reading: not { State: DatabaseState.Primary, AcceptsConnections: true } } ill:
                 yield return $"The primary {ill.Code} is {ill.Reading?.State.ToString().ToLowerInvariant() ?? "unknown"}{(ill.Reading?.Detail is { Length: > 0 } detail ? $" ({detail})" : "")}. {instead}";
+                break;
+            case { Reading: { Guarded: false, Manager: { } manager } } silent:
+                yield return $"{manager} in {silent.Code} does not answer{(silent.Reading.Detail is { Length: > 0 } why ? $" ({why})" : "")}, so nothing would take the right to write from it.";
                 break;
             case { Reading.Guarded: false } free:
                 yield return $"The PostgreSQL of {free.Code} does not run under its guard, so nothing would prove that it has stopped. Restart it under the guard first.";

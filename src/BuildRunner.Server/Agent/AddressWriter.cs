@@ -2,12 +2,13 @@ using System.Text.Json;
 using BuildRunner.Client;
 using BuildRunner.Client.Databases;
 using BuildRunner.Core.Databases;
+using BuildRunner.Server.Agent.Patroni;
 using BuildRunner.Server.Hosting;
 
 namespace BuildRunner.Server.Agent;
 
 /// <summary>Tells the applications on this host where to write, and at which epoch: one file a database, written whole.</summary>
-internal sealed class AddressWriter(AgentOptions options, AgentStateFile state, AssignmentBook book, PostgresHome home, INetwork network)
+internal sealed class AddressWriter(AgentOptions options, AgentStateFile state, AssignmentBook book, PostgresHome home, PatroniFence patroni, INetwork network)
 {
     private readonly Lock _gate = new();
     private AddressFile? _written;
@@ -21,8 +22,9 @@ internal sealed class AddressWriter(AgentOptions options, AgentStateFile state, 
             return;
         lock (_gate)
         {
-            var fence = home.IsPrepared && File.Exists(home.FenceFile) ? JsonSerializer.Deserialize(File.ReadAllBytes(home.FenceFile), GuardJson.Default.FenceFile)?.Epoch : null;
-            var file = Decide(options, assignment, state.Current, fence, home.IsPrepared && home.HasData, network);
+            var managed = assignment.Patroni is not null;
+            var fence = managed ? patroni.Current?.Epoch : home.IsPrepared && File.Exists(home.FenceFile) ? JsonSerializer.Deserialize(File.ReadAllBytes(home.FenceFile), GuardJson.Default.FenceFile)?.Epoch : null;
+            var file = Decide(options, assignment, state.Current, fence, managed || (home.IsPrepared && home.HasData), network);
             if (file == _written)
                 return;
             AtomicFile.Write(PathOf(assignment.Name), JsonSerializer.SerializeToUtf8Bytes(file, WireJson.Default.AddressFile), AtomicFile.Readable, durable: false);

@@ -58,7 +58,7 @@ internal sealed class ReadingLoop : ReconcileLoop, IAsyncDisposable
 
     public override async Task RunOnceAsync(CancellationToken cancel)
     {
-        if (_options.DatabasePort == 0 || _book.Current?.Database is not { } assignment)
+        if (_options.DatabasePort == 0 || _book.Current?.Database is not { Patroni: null } assignment)
             return;
         if (!_home.IsPrepared)
         {

@@ -1,5 +1,6 @@
 using BuildRunner.Client.Hosting;
 using BuildRunner.Server.Agent.Instances;
+using BuildRunner.Server.Agent.Patroni;
 using BuildRunner.Server.Hosting;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.DependencyInjection.Extensions;
@@ -33,6 +34,9 @@ public static class AgentRoom
         services.AddSingleton<SalvageKeeper>();
         services.AddSingleton<DatabaseRejoin>();
         services.AddSingleton<DatabaseKeeper>();
+        services.AddSingleton<PatroniFence>();
+        services.AddSingleton<PatroniApi>();
+        services.AddSingleton<PatroniDatabase>();
         services.AddSingleton<AddressWriter>();
         services.AddSingleton<DatabaseOrderDesk>();
         services.AddSingleton(provider => new ReadySession(provider.GetRequiredService<PostgresDriver>(), "buildrunner-agent", timeoutSeconds: 30));
@@ -45,6 +49,8 @@ public static class AgentRoom
         services.AddSingleton<LeaseKeeper>();
         services.AddSingleton<DatabaseLoop>();
         services.AddSingleton<ReadingLoop>();
+        services.AddSingleton<PostgresDatabase>();
+        services.AddSingleton<PatroniLoop>();
         services.AddSingleton<SettingsLoop>().AddHostedService(all => all.GetRequiredService<SettingsLoop>());
         services.AddSingleton<InstanceLoop>();
         services.AddSingleton<INodeWork, AgentWork>();
@@ -54,11 +60,13 @@ public static class AgentRoom
         services.AddHostedService(all => all.GetRequiredService<InstanceLoop>());
         services.AddHostedService(all => all.GetRequiredService<ReadingLoop>());
         services.AddHostedService(all => all.GetRequiredService<DatabaseLoop>());
+        services.AddHostedService(all => all.GetRequiredService<PatroniLoop>());
         services.AddHostedService(all =>
         {
             // What the server waits for goes out at once.
             var client = all.GetRequiredService<NodeClient>();
             all.GetRequiredService<DatabaseKeeper>().Changed += client.ReportNow;
+            all.GetRequiredService<PatroniDatabase>().Changed += client.ReportNow;
             all.GetRequiredService<InstanceLoop>().Changed += client.ReportNow;
             return client;
         });

@@ -4,13 +4,16 @@ using BuildRunner.Client;
 using BuildRunner.Client.Databases;
 using BuildRunner.Client.Hosting;
 using BuildRunner.Server.Agent.Instances;
+using BuildRunner.Server.Agent.Patroni;
 using BuildRunner.Server.Hosting;
 
 namespace BuildRunner.Server.Agent;
 
 /// <summary>What an agent does with what the server tells it, and what it reports.</summary>
-internal sealed class AgentWork(AgentOptions options, AgentStateFile state, AssignmentBook book, DatabaseKeeper keeper, ReadingLoop readings, SettingsLoop settings, InstanceLoop instances, DatabaseOrderDesk desk, SwitchoverDesk switchover, PromiseKeeper promises, FaultDesk faults, ExecDesk exec) : INodeWork
+internal sealed class AgentWork(AgentOptions options, AgentStateFile state, AssignmentBook book, DatabaseKeeper keeper, PostgresDatabase postgres, PatroniDatabase patroni, InstanceLoop instances, PromiseKeeper promises, FaultDesk faults, ExecDesk exec) : INodeWork
 {
+    private IDatabaseDriver Driver => book.Current?.Database?.Patroni is null ? postgres : patroni;
+
     public long DocumentVersion => book.Current?.Version ?? 0;
 
     public Task ApplyAsync(long version, JsonElement document, CancellationToken cancel)
@@ -23,24 +26,26 @@ internal sealed class AgentWork(AgentOptions options, AgentStateFile state, Assi
     {
         if (order.Kind == ExecOrders.Run)
             return await WithoutEpochAsync(order, () => DoAsync(order, WireJson.Default.ExecOrder, WireJson.Default.ExecResult, exec.RunAsync, cancel));
+        if (order.Kind is FaultOrders.Inject && Driver == patroni)
+            return new OrderResult { Id = order.Id, Done = false, Refused = true, Error = $"{options.Region} runs under Patroni, and drills that break it are not made there: break it yourself, or try `br dr switchover`." };
         if (order.Kind is FaultOrders.Inject or FaultOrders.Lift)
             return await WithoutEpochAsync(order, () => DoAsync(order, WireJson.Default.FaultOrder, WireJson.Default.FaultResult, order.Kind == FaultOrders.Inject ? faults.InjectAsync : faults.LiftAsync, cancel));
         if (order.Kind != DatabaseOrders.Inspect && Admit(order) is { } refusal) // who only looks needs no right
             return new OrderResult { Id = order.Id, Done = false, Refused = true, Error = refusal };
         return order.Kind switch
         {
-            DatabaseOrders.Fence => await DoAsync(order, WireJson.Default.FenceOrder, WireJson.Default.FenceResult, desk.FenceAsync, cancel),
+            DatabaseOrders.Fence => await DoAsync(order, WireJson.Default.FenceOrder, WireJson.Default.FenceResult, Driver.FenceAsync, cancel),
             DatabaseOrders.Refuse => await DoAsync(order, WireJson.Default.RefuseOrder, WireJson.Default.RefuseResult, (refuse, _) => Task.FromResult(promises.Refuse(refuse.Epoch)), cancel),
-            DatabaseOrders.Cut => await DoAsync(order, WireJson.Default.CutOrder, WireJson.Default.CutResult, desk.CutAsync, cancel),
-            DatabaseOrders.Uncut => await DoAsync(order, WireJson.Default.CutOrder, WireJson.Default.CutResult, desk.UncutAsync, cancel),
-            DatabaseOrders.CatchUp => await DoAsync(order, WireJson.Default.CatchUpOrder, WireJson.Default.CutResult, desk.CatchUpAsync, cancel),
-            DatabaseOrders.Promote => await DoAsync(order, WireJson.Default.PromoteOrder, WireJson.Default.PromoteResult, desk.PromoteAsync, cancel),
-            DatabaseOrders.Restart => await DoAsync(order, WireJson.Default.PromoteOrder, WireJson.Default.PromoteResult, desk.RestartAsync, cancel),
-            DatabaseOrders.Inspect => await DoAsync(order, WireJson.Default.SwitchOrder, WireJson.Default.InspectResult, switchover.InspectAsync, cancel),
-            DatabaseOrders.Prepare => await DoAsync(order, WireJson.Default.SwitchOrder, WireJson.Default.PrepareResult, switchover.PrepareAsync, cancel),
-            DatabaseOrders.Seal => await DoAsync(order, WireJson.Default.SwitchOrder, WireJson.Default.SealResult, switchover.SealAsync, cancel),
-            DatabaseOrders.Unseal => await DoAsync(order, WireJson.Default.SwitchOrder, WireJson.Default.SealResult, switchover.UnsealAsync, cancel),
-            DatabaseOrders.Reach => await DoAsync(order, WireJson.Default.ReachOrder, WireJson.Default.ReachResult, switchover.ReachAsync, cancel),
+            DatabaseOrders.Cut => await DoAsync(order, WireJson.Default.CutOrder, WireJson.Default.CutResult, Driver.CutAsync, cancel),
+            DatabaseOrders.Uncut => await DoAsync(order, WireJson.Default.CutOrder, WireJson.Default.CutResult, Driver.UncutAsync, cancel),
+            DatabaseOrders.CatchUp => await DoAsync(order, WireJson.Default.CatchUpOrder, WireJson.Default.CutResult, Driver.CatchUpAsync, cancel),
+            DatabaseOrders.Promote => await DoAsync(order, WireJson.Default.PromoteOrder, WireJson.Default.PromoteResult, Driver.PromoteAsync, cancel),
+            DatabaseOrders.Restart => await DoAsync(order, WireJson.Default.PromoteOrder, WireJson.Default.PromoteResult, Driver.RestartAsync, cancel),
+            DatabaseOrders.Inspect => await DoAsync(order, WireJson.Default.SwitchOrder, WireJson.Default.InspectResult, Driver.InspectAsync, cancel),
+            DatabaseOrders.Prepare => await DoAsync(order, WireJson.Default.SwitchOrder, WireJson.Default.PrepareResult, Driver.PrepareAsync, cancel),
+            DatabaseOrders.Seal => await DoAsync(order, WireJson.Default.SwitchOrder, WireJson.Default.SealResult, Driver.SealAsync, cancel),
+            DatabaseOrders.Unseal => await DoAsync(order, WireJson.Default.SwitchOrder, WireJson.Default.SealResult, Driver.UnsealAsync, cancel),
+            DatabaseOrders.Reach => await DoAsync(order, WireJson.Default.ReachOrder, WireJson.Default.ReachResult, Driver.ReachAsync, cancel),
             _ => new OrderResult { Id = order.Id, Done = false, Refused = true, Error = $"agent/{options.Region} does not know the order {order.Kind}." },
         };
     }
@@ -54,7 +59,7 @@ internal sealed class AgentWork(AgentOptions options, AgentStateFile state, Assi
         PeerPort = options.PeerPort,
         StartAsk = keeper.StartAsk,
         FencingToken = state.Current.SeenToken,
-        Database = settings.Join(readings.Last),
+        Database = Driver.Last,
         Instances = instances.Readings,
     }, WireJson.Default.AgentReport);
 

@@ -60,7 +60,7 @@ internal sealed partial class DatabaseKeeper(
     /// <summary>One look, one step.</summary>
     public async Task ReconcileAsync(CancellationToken cancel)
     {
-        if (book.Current?.Database is not { } assignment || Volatile.Read(ref _orders) > 0 || IsBroken())
+        if (book.Current?.Database is not { Patroni: null } assignment || Volatile.Read(ref _orders) > 0 || IsBroken())
             return;
         try { await home.PrepareAsync(cancel); }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException or Win32Exception)

@@ -144,7 +144,7 @@ internal sealed partial class DatabaseOrderDesk(
         var started = Stopwatch.GetTimestamp();
         Require(order.Epoch, "promote");
         // A promise binds to a primary that may still answer; one that is dead for certain needs none.
-        if (order.Proof is not (FenceProofKind.Stopped or FenceProofKind.PoweredOff or FenceProofKind.Cut) && state.Current.Promoting != order.Epoch && (order.Proof == FenceProofKind.Expired ? promises.LeftAfter(order.Epoch - 1) : promises.Left) is { Ticks: > 0 } left)
+        if (order.Proof is not (FenceProofKind.Stopped or FenceProofKind.Demoted or FenceProofKind.PoweredOff or FenceProofKind.Cut) && state.Current.Promoting != order.Epoch && (order.Proof == FenceProofKind.Expired ? promises.LeftAfter(order.Epoch - 1) : promises.Left) is { Ticks: > 0 } left)
             throw new InvalidOperationException($"{options.Region} promised a primary in failsafe not to be promoted for {left.TotalSeconds:0.0} s more.");
         if (await guard.StatusAsync(token) is not { Running: true })
         {

@@ -54,7 +54,7 @@ internal sealed partial class LeaseKeeper : ReconcileLoop
 
     public override async Task RunOnceAsync(CancellationToken cancel)
     {
-        if (_options.DatabasePort == 0 || !_home.IsPrepared || !_home.HasData || _book.Current is not { Database: { } assignment } current)
+        if (_options.DatabasePort == 0 || !_home.IsPrepared || !_home.HasData || _book.Current is not { Database: { Patroni: null } assignment } current)
             return;
         if (!Interlocked.Exchange(ref _woken, false) && Now < _due)
             return;

@@ -39,7 +39,7 @@ internal sealed partial class SettingsLoop(AssignmentBook book, PostgresHome hom
     public override async Task RunOnceAsync(CancellationToken cancel)
     {
         DatabaseSettings? read = null;
-        if (book.Current?.Database is { } assignment && home.IsPrepared && await guard.StatusAsync(cancel) is { Running: true })
+        if (book.Current?.Database is { Patroni: null } assignment && home.IsPrepared && await guard.StatusAsync(cancel) is { Running: true })
         {
             using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
             limit.CancelAfter(ReadMax);

@@ -167,7 +167,7 @@ internal sealed partial class SwitchoverDesk(AgentOptions options, AgentStateFil
         return await command.ExecuteScalarAsync(cancel) is true;
     }
 
-    private static async Task<int> EndOlderAsync(NpgsqlConnection connection, int limitMs, CancellationToken cancel)
+    internal static async Task<int> EndOlderAsync(NpgsqlConnection connection, int limitMs, CancellationToken cancel)
     {
         await using var command = new NpgsqlCommand(string.Create(CultureInfo.InvariantCulture, $"""
             select count(*) filter (where pg_terminate_backend(pid))::int from pg_stat_activity
@@ -177,7 +177,7 @@ internal sealed partial class SwitchoverDesk(AgentOptions options, AgentStateFil
         return await command.ExecuteScalarAsync(cancel) is int ended ? ended : 0;
     }
 
-    private static async Task<InspectResult> InspectAsync(NpgsqlConnection connection, CancellationToken cancel)
+    internal static async Task<InspectResult> InspectAsync(NpgsqlConnection connection, CancellationToken cancel)
     {
         const string facts = """
             select pg_is_in_recovery(), (select count(*)::int from pg_prepared_xacts), (select count(*)::int from pg_subscription),

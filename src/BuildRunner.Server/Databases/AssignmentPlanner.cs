@@ -48,6 +48,7 @@ internal static class AssignmentPlanner
             Primary = primary?.Code,
             PrimaryHost = primary?.DatabaseHost,
             PrimaryPort = primary?.DatabasePort ?? 0,
+            Patroni = database.Driver == DatabaseDriver.Patroni ? database.Patroni.GetValueOrDefault(region) ?? [] : null,
             Lease = Lease(policy, region, record, peers),
             Sync = isPrimary && record.State != EpochState.Moving ? sync : Begins(policy).Names,
             ConfirmedAsk = open && isPrimary ? startAsk : null,

@@ -41,7 +41,7 @@ internal sealed class ShopHost : IAsyncDisposable
                 return answer.IsSuccessStatusCode;
             }, "shop is ready", TestContext.Current.CancellationToken, TimeSpan.FromSeconds(15));
         }
-        catch (Xunit.Sdk.XunitException error)
+        catch (TimeoutException error)
         {
             await host.DisposeAsync();
             throw new InvalidOperationException($"{error.Message} {last}");

@@ -16,7 +16,7 @@ public static class Eventually
         while (!await condition())
         {
             if (Stopwatch.GetElapsedTime(start) > (limit ?? Limit))
-                Assert.Fail($"Waited {limit ?? Limit} in vain: {what}.");
+                throw new TimeoutException($"Waited {limit ?? Limit} in vain: {what}.");
             await Task.Delay(10, cancel);
         }
     }

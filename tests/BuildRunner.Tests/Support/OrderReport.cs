@@ -19,6 +19,9 @@ public sealed record OrderReport(IReadOnlyList<OrderRecord> Records, int Skipped
         ? null
         : Stopwatch.GetElapsedTime(0, Acknowledged.Zip(Acknowledged.Skip(1), (before, after) => after.Completed - before.Completed).Max());
 
+    /// <summary>How long the slowest write took to be answered, well or not; null: there was none.</summary>
+    public TimeSpan? Longest => Records.Count == 0 ? null : Stopwatch.GetElapsedTime(0, Records.Max(record => record.Completed - record.Invoked));
+
     /// <summary>From a moment (`Stopwatch` ticks) to the first write that was acknowledged after it and sent to a higher epoch than before it; null: none.</summary>
     public TimeSpan? FirstOfANewEpochAfter(long moment)
     {

@@ -18,31 +18,13 @@ public sealed record OrderWriterOptions
     public IReadOnlyDictionary<string, string> Headers { get; init; } = new Dictionary<string, string>();
 }
 
-/// <summary>Fail: surely not executed. Unknown: anything else that is not a 200 or 201.</summary>
-public enum OrderOutcomeKind
-{
-    Ok,
-    Fail,
-    Unknown,
-}
-
-/// <summary>One order: when it was sent and answered, on this process's monotonic clock (`Stopwatch` ticks), and what became of it.</summary>
-public sealed record OrderRecord(Guid Id, long Invoked, long Completed, OrderOutcomeKind Outcome, int? Status, string? ServedBy, long? Epoch, string? Error);
-
-/// <summary>
-/// Writes an order every interval without waiting for the one before, each once and with an id of its own; never sends one again. When too many
-/// are under way a turn is skipped and counted.
-/// </summary>
+/// <summary>Orders at a gateway, one every interval, each sent once and with an id of its own.</summary>
 public sealed class OrderWriter : IAsyncDisposable
 {
     private readonly OrderWriterOptions _options;
     private readonly HttpClient _http;
-    private readonly CancellationTokenSource _stop = new();
-    private readonly List<OrderRecord> _records = [];
-    private readonly HashSet<Task> _inFlight = [];
-    private readonly Task _running;
+    private readonly PacedWriter _writer;
     private int _turn;
-    private int _skipped;
 
     private OrderWriter(OrderWriterOptions options)
     {
@@ -51,87 +33,34 @@ public sealed class OrderWriter : IAsyncDisposable
         {
             Timeout = options.Timeout,
         };
-        _running = RunAsync();
+        _writer = PacedWriter.Start($"{options.Gateway}", options.Interval, options.InFlightMax, OrderAsync);
     }
 
     public static OrderWriter Start(OrderWriterOptions options) => new(options);
 
     /// <summary>What has been answered so far.</summary>
-    public IReadOnlyList<OrderRecord> Records
-    {
-        get
-        {
-            lock (_records)
-                return [.. _records];
-        }
-    }
+    public IReadOnlyList<OrderRecord> Records => _writer.Records;
 
     /// <summary>Waits until so many more orders have been acknowledged.</summary>
-    public async Task AcknowledgedAsync(int more, CancellationToken cancel, TimeSpan? limit = null)
-    {
-        int Count() => Records.Count(record => record.Outcome == OrderOutcomeKind.Ok);
-        var target = Count() + more;
-        await Eventually.TrueAsync(() => Count() >= target, $"{more} more orders are acknowledged by {_options.Gateway}; last: {(Records is [.., var last] ? last : null)}", cancel, limit);
-    }
+    public Task AcknowledgedAsync(int more, CancellationToken cancel, TimeSpan? limit = null) => _writer.AcknowledgedAsync(more, cancel, limit);
 
     /// <summary>Sends no more, waits for what is under way, and says what happened.</summary>
-    public async Task<OrderReport> StopAsync()
-    {
-        await _stop.CancelAsync();
-        await _running;
-        Task[] left;
-        lock (_records)
-            left = [.. _inFlight];
-        await Task.WhenAll(left);
-        return new OrderReport(Records, _skipped);
-    }
+    public Task<OrderReport> StopAsync() => _writer.StopAsync();
 
     public async ValueTask DisposeAsync()
     {
-        await StopAsync();
+        await _writer.DisposeAsync();
         _http.Dispose();
-        _stop.Dispose();
     }
 
-    private async Task RunAsync()
+    private async Task<OrderRecord> OrderAsync(Guid id)
     {
-        using var timer = new PeriodicTimer(_options.Interval);
-        try
-        {
-            while (await timer.WaitForNextTickAsync(_stop.Token))
-            {
-                lock (_records)
-                {
-                    if (_inFlight.Count >= _options.InFlightMax)
-                    {
-                        _skipped++;
-                        continue;
-                    }
-
-                    var order = OrderAsync();
-                    _inFlight.Add(order);
-                    _ = order.ContinueWith(done =>
-                    {
-                        lock (_records)
-                            _inFlight.Remove(done);
-                    }, TaskScheduler.Default);
-                }
-            }
-        }
-        catch (OperationCanceledException) { }
-    }
-
-    private async Task OrderAsync()
-    {
-        await Task.Yield(); // never under the caller's lock
-        var id = Guid.NewGuid();
         var invoked = Stopwatch.GetTimestamp();
-        OrderRecord record;
         try
         {
             using var request = await RequestAsync(id);
             using var answer = await _http.SendAsync(request, HttpCompletionOption.ResponseContentRead, CancellationToken.None);
-            record = new(id, invoked, Stopwatch.GetTimestamp(), Judge(answer.StatusCode), (int)answer.StatusCode, Header(answer, "X-Served-By"),
+            return new(id, invoked, Stopwatch.GetTimestamp(), Judge(answer.StatusCode), (int)answer.StatusCode, Header(answer, "X-Served-By"),
                 long.TryParse(Header(answer, "BuildRunner-Epoch"), out var epoch) ? epoch : null,
                 answer.IsSuccessStatusCode ? null : await answer.Content.ReadAsStringAsync());
         }
@@ -139,11 +68,8 @@ public sealed class OrderWriter : IAsyncDisposable
         {
             // Not connected, not sent: surely not executed. All else may have been.
             var notSent = error is SocketException or HttpRequestException { HttpRequestError: HttpRequestError.ConnectionError or HttpRequestError.NameResolutionError };
-            record = new(id, invoked, Stopwatch.GetTimestamp(), notSent ? OrderOutcomeKind.Fail : OrderOutcomeKind.Unknown, null, null, null, error.Message);
+            return new(id, invoked, Stopwatch.GetTimestamp(), notSent ? OrderOutcomeKind.Fail : OrderOutcomeKind.Unknown, null, null, null, error.Message);
         }
-
-        lock (_records)
-            _records.Add(record);
     }
 
     private async Task<HttpRequestMessage> RequestAsync(Guid id)

@@ -115,9 +115,9 @@ internal sealed class FenceAction(Epochs epochs, INodeLinks links, INodeReports 
             await leases.RestoreAsync(record, context, cancel);
             var proof = context.Outputs.TryGetValue("fence.proof", out var text) ? JsonSerializer.Deserialize(text, WireJson.Default.FenceProof) : await StoppedByReportAsync(record, cancel);
             // It may have been stopped all the same, by its own agent or by an order whose answer was lost: reopened, it would stay down.
-            if (proof is not { Kind: FenceProofKind.Stopped })
+            if (proof is not { Kind: FenceProofKind.Stopped or FenceProofKind.Demoted })
                 proof = await StoppedByReportAsync(record, cancel);
-            if (proof is not { Kind: FenceProofKind.Stopped })
+            if (proof is not { Kind: FenceProofKind.Stopped or FenceProofKind.Demoted })
                 return ActionOutcome.Finished();
             if (await epochs.MoveAsync(database, r => EpochTransitions.Move(r, r.State == EpochState.Moving ? r.Primary : record.Primary, proof, context.Run, time.GetUtcNow()), context.Fence, cancel) is not EpochWrite.Done moved)
                 return new ActionOutcome.Failed($"{record.Primary} was stopped and could not be given the next epoch of {database}.");
@@ -192,7 +192,7 @@ internal sealed class FenceAction(Epochs epochs, INodeLinks links, INodeReports 
         var from = time.GetTimestamp();
         await reports.WaitAsync(seen => seen.LastAgent(record.Primary) is { } last && last.Age < time.GetElapsedTime(from), ReportMax, cancel);
         return reports.Agent(record.Primary)?.Database is { FencedEpoch: { } epoch } && epoch >= record.Epoch
-            ? Proof(FenceProofKind.Stopped, record, $"the agent of {record.Primary} reports epoch {epoch} as fenced on its disk")
+            ? Proof(reports.Agent(record.Primary)?.Database?.Manager is null ? FenceProofKind.Stopped : FenceProofKind.Demoted, record, $"the agent of {record.Primary} reports epoch {epoch} as fenced on its disk")
             : null;
     }
 

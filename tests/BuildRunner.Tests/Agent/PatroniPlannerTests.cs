@@ -1,0 +1,101 @@
+using BuildRunner.Client.Databases;
+using BuildRunner.Core.Databases;
+using BuildRunner.Server.Agent;
+using BuildRunner.Server.Agent.Patroni;
+
+namespace BuildRunner.Tests.Agent;
+
+[Trait("Category", "unit")]
+public class PatroniPlannerTests
+{
+    private static readonly (string Host, int Port) Upstream = ("10.0.0.1", 5432);
+    private static readonly DatabaseAssignment Primary = new() { Name = "main", Epoch = 2, State = EpochState.Open, Duty = DatabaseDuty.Primary, Primary = "east", PrimaryHost = Upstream.Host, PrimaryPort = Upstream.Port, Patroni = ["http://10.0.0.1:8008"] };
+    private static readonly DatabaseAssignment Standby = Primary with { Duty = DatabaseDuty.Standby };
+    private static readonly DatabaseReading Writes = new() { Database = "main", State = DatabaseState.Primary, MarkerEpoch = 2 };
+    private static readonly PatroniCluster Leading = Cluster(null, "master");
+    private static readonly PatroniCluster Following = Cluster(new PatroniUpstream(Upstream.Host, Upstream.Port), "standby_leader");
+
+    [Fact]
+    public void Decide_FirstEpochWithoutMarker_IsMarked() =>
+        Assert.True(Assert.IsType<PatroniStep.Adopt>(Decide(Primary with { Epoch = 1 }, Leading, Writes with { MarkerEpoch = null })).Mark);
+
+    [Fact]
+    public void Decide_PrimaryBearsTheEpochsMarker_IsTakenOverUnmarked() => Assert.False(Assert.IsType<PatroniStep.Adopt>(Decide(Primary, Leading, Writes)).Mark);
+
+    [Theory]
+    [InlineData(1L, "bears the marker of epoch 1")]
+    [InlineData(3L, "bears the marker of epoch 3")]
+    [InlineData(null, "bears the marker of epoch none")]
+    public void Decide_DataOfAnotherEpoch_IsNotTakenOver(long? marker, string says) => Waits(Decide(Primary, Leading, Writes with { MarkerEpoch = marker }), says);
+
+    [Fact]
+    public void Decide_StandbyClusterThatShouldBePrimary_IsLeftToARun() => Waits(Decide(Primary, Following, Writes with { State = DatabaseState.Standby }), "a run promotes it");
+
+    [Fact]
+    public void Decide_EpochEndedHere_Waits() => Waits(Decide(Primary, Leading, Writes, fenced: 2), "ended here");
+
+    [Fact]
+    public void Decide_StalePrimary_IsMadeAStandbyCluster()
+    {
+        var follow = Assert.IsType<PatroniStep.Follow>(Decide(Standby, Leading, Writes with { MarkerEpoch = 1 }, new() { SeenEpoch = 2, PrimaryEpoch = 1 }));
+        Assert.Equal(("east", Upstream.Host, Upstream.Port), (follow.Region, follow.Host, follow.Port));
+    }
+
+    [Fact]
+    public void Decide_StandbyOfAnother_FollowsTheNewOne() => Assert.IsType<PatroniStep.Follow>(Decide(Standby, Cluster(new PatroniUpstream("10.9.9.9", 5432), "standby_leader"), null));
+
+    [Fact]
+    public void Decide_CutOffByARun_StaysCutOffAtThatEpochOnly()
+    {
+        Waits(Decide(Standby, Cluster(new PatroniUpstream(null, null), "standby_leader"), null, new() { CutEpoch = 2 }), "cut it off");
+        Assert.IsType<PatroniStep.Follow>(Decide(Standby, Cluster(new PatroniUpstream(null, null), "standby_leader"), null, new() { CutEpoch = 1 }));
+    }
+
+    [Fact]
+    public void Decide_FollowsAsItShould_ForgetsThatItWasAPrimary()
+    {
+        Assert.IsType<PatroniStep.Followed>(Decide(Standby, Following, null, new() { PrimaryEpoch = 1, Following = "east" }));
+        Waits(Decide(Standby, Following, null, new() { Following = "east" }), "follows east");
+    }
+
+    [Fact]
+    public void Decide_RunUnderWayPausedOrSilent_Waits()
+    {
+        Waits(Decide(Standby with { Duty = DatabaseDuty.Keep, State = EpochState.Closing }, Leading, null), "a run is deciding");
+        Waits(Decide(Standby, Leading with { Paused = true }, null), "paused");
+        Waits(Decide(Standby, null, null), "does not answer");
+        Waits(Decide(Standby, Leading, null, new() { SeenEpoch = 3 }), "epoch 3 has begun");
+    }
+
+    [Theory]
+    [InlineData("standby_leader", "running", "replica", "running", true)]
+    [InlineData("standby_leader", "running", "replica", "stopped", true)]
+    [InlineData("standby_leader", "running", null, null, false)] // a silent member may be anything
+    [InlineData("standby_leader", "running", "master", "running", false)]
+    [InlineData("standby_leader", "running", "primary", "stopped", false)]
+    [InlineData("standby_leader", "starting", "replica", "running", false)]
+    [InlineData("demoted", "stopping", "replica", "running", false)]
+    public void IsDemoted_EveryMemberSaysSo(string? leader, string? leaderState, string? other, string? otherState, bool demoted)
+    {
+        var cluster = new PatroniCluster([Member("a", true, leader, leaderState), Member("b", false, other, otherState)], new PatroniUpstream(null, null), false);
+        Assert.Equal(demoted, cluster.IsDemoted);
+        Assert.False((cluster with { Upstream = null }).IsDemoted); // it would be promoted again
+    }
+
+    [Fact]
+    public void Receiving_NullsOnlyWhereThereIsSomethingToTakeAway()
+    {
+        Assert.Equal("""{"standby_cluster":{"restore_command":"false"}}""", Leading.Receiving(null));
+        Assert.Equal("""{"standby_cluster":{"restore_command":"false","host":null,"port":null,"primary_slot_name":null}}""", Following.Receiving(null));
+        Assert.Equal("""{"standby_cluster":{"host":"10.0.0.1","port":5432,"create_replica_methods":["basebackup"],"primary_slot_name":null,"restore_command":null}}""", Following.Receiving(Upstream));
+    }
+
+    private static PatroniStep Decide(DatabaseAssignment assignment, PatroniCluster? cluster, DatabaseReading? reading, AgentState? state = null, long? fenced = null) =>
+        PatroniPlanner.Decide(assignment, state ?? new(), cluster, reading, fenced, Upstream);
+
+    private static void Waits(PatroniStep step, string says) => Assert.Contains(says, Assert.IsType<PatroniStep.Wait>(step).Reason, StringComparison.Ordinal);
+
+    private static PatroniCluster Cluster(PatroniUpstream? upstream, string role) => new([Member("a", true, role, PatroniMember.Running)], upstream, false);
+
+    private static PatroniMember Member(string name, bool leads, string? role, string? state) => new(name, new Uri("http://10.0.0.1:8008"), leads, role, state);
+}
