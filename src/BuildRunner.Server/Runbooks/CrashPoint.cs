@@ -3,7 +3,7 @@ using System.Diagnostics;
 namespace BuildRunner.Server.Runbooks;
 
 /// <summary>
-/// The named crash point of the journal: with BR_CRASH_AFTER_JOURNAL=n the process ends itself by SIGKILL right after the n-th line it has
+/// The named crash point of the journal: with BR_CRASH_AFTER_JOURNAL=n the process ends itself by SIGKILL right after the n-th write it has
 /// written since its start. Nothing is flushed or told: what the next server finds is what a real crash leaves.
 /// </summary>
 internal class CrashPoint
