@@ -10,30 +10,41 @@ namespace BuildRunner.Cli;
 /// <summary>`br dr drill …`: trying recovery for real.</summary>
 internal static class DrillCommands
 {
-    private static readonly Option<string> Kind = Among(new Option<string>("--kind") { Description = "What is tried", DefaultValueFactory = _ => "failover" }, "failover");
-    private static readonly Option<string> Fault = Among(new Option<string>("--fault") { Description = "What breaks the primary's database: kill (SIGKILL to it and its guard) or stop", DefaultValueFactory = _ => "kill" }, "kill", "stop");
+    private const string Failover = "failover";
+    private const string Scenario = "scenario";
+    private static readonly string[] Later = ["data-recovery", "disaster"];
+    private static readonly Option<string> Kind = Among(new Option<string>("--kind") { Description = "What is tried: failover (weekly), scenario (monthly); data-recovery and disaster come with backups", DefaultValueFactory = _ => Failover }, [Failover, Scenario, .. Later]);
+    private static readonly Option<string?> Named = new("--scenario") { Description = "With --kind scenario: a name of `br dr drill scenarios`, or a YAML file", HelpName = "name|file" };
+    private static readonly Option<string?> Fault = Among(new Option<string?>("--fault") { Description = "What breaks the primary's database: kill (SIGKILL to it and its guard, the default) or stop" }, "kill", "stop");
     private static readonly Option<string?> Target = new("--target") { Description = "Region that takes over (default: the best copy)", HelpName = "region" };
     private static readonly Option<string?> Database = new("--database") { Description = "Database whose primary is broken (default: main)", HelpName = "name" };
     private static readonly Option<int> OutageMax = new("--outage-max") { Description = "Seconds without writes after which the drill takes itself back", DefaultValueFactory = _ => 60 };
     private static readonly Option<string?> Reason = new("--reason") { Description = "Why; kept with the drill (default: drill)", HelpName = "text" };
     private static readonly Option<bool> DryRun = new("--dry-run") { Description = "Print the plan and what stands against it; change nothing" };
 
-    public static Command Build() => new("drill", "Tries recovery for real: breaks something, measures how it comes back, and puts everything as it was") { Run(), List(), Show() };
+    public static Command Build() => new("drill", "Tries recovery for real: breaks something, measures how it comes back, and puts everything as it was") { Run(), List(), Show(), Scenarios() };
 
-    private static Command Run() => new Command("run", "Break the primary, let another region take over, measure, and go back") { Kind, Fault, Target, Database, OutageMax, Reason, DryRun }.Does(async context =>
+    private static Command Run() => new Command("run", "Break something for real, let recovery happen, measure, and put everything as it was") { Kind, Named, Fault, Target, Database, OutageMax, Reason, DryRun }.Does(async context =>
     {
         var parse = context.Parse;
-        var inputs = new Dictionary<string, string> { ["fault"] = parse.GetRequiredValue(Fault), ["outage_max"] = parse.GetValue(OutageMax).ToString(CultureInfo.InvariantCulture) };
+        var kind = parse.GetRequiredValue(Kind);
+        NotYet(kind);
+        var inputs = kind == Scenario ? ScenarioInputs(parse.GetValue(Named)) : new Dictionary<string, string> { ["fault"] = parse.GetValue(Fault) ?? "kill" };
+        if (kind != Scenario && parse.GetValue(Named) is not null)
+            throw new CliException(ExitCode.Usage, "--scenario belongs to --kind scenario.");
+        if (kind == Scenario && parse.GetValue(Fault) is not null)
+            throw new CliException(ExitCode.Usage, "--fault belongs to --kind failover; a scenario names its own faults.");
+        inputs["outage_max"] = parse.GetValue(OutageMax).ToString(CultureInfo.InvariantCulture);
         if (parse.GetValue(Target) is { } target)
             inputs["target"] = target;
         if (parse.GetValue(Database) is { } database)
             inputs["database"] = database;
         var api = context.Api();
         var progress = new RunProgress(context, new RunbooksClient(api));
-        var answer = await progress.StartAsync(new RunRequest { Runbook = $"drill-{parse.GetRequiredValue(Kind)}", Inputs = inputs, Reason = parse.GetValue(Reason) ?? "drill", DryRun = parse.GetValue(DryRun) });
+        var answer = await progress.StartAsync(new RunRequest { Runbook = $"drill-{kind}", Inputs = inputs, Reason = parse.GetValue(Reason) ?? "drill", DryRun = parse.GetValue(DryRun) });
         if (answer.Plan is { } plan)
         {
-            context.Print(answer, RunbooksJson.Default.RunAnswer, (console, _) => RunTables.Plan(console, plan, "Drill: failover", null));
+            context.Print(answer, RunbooksJson.Default.RunAnswer, (console, _) => RunTables.Plan(console, plan, $"Drill: {(kind == Scenario ? inputs["scenario"] : kind)}", null));
             return plan.Ready ? ExitCode.Fine : ExitCode.Refused;
         }
         var run = await progress.FollowAsync(answer.Run!.Id);
@@ -44,6 +55,45 @@ internal static class DrillCommands
         }
         context.Print(new DrillAnswer { Drill = drill with { EndedAt = run.FinishedAt } }, DrillsJson.Default.DrillAnswer, (console, shown) => Table(console, shown.Drill));
         return drill.Outcome == "success" ? ExitCode.Fine : ExitCode.Failed;
+    });
+
+    private static void NotYet(string kind)
+    {
+        if (Later.Contains(kind))
+            throw new CliException(ExitCode.Usage, $"A drill of the kind {kind} restores from backups, and there are none yet: it comes with the issue Backups. What can be tried today: --kind {Failover} and --kind {Scenario}.");
+    }
+
+    /// <summary>By name the server knows it; a file is read here, and its faults go with the run.</summary>
+    private static Dictionary<string, string> ScenarioInputs(string? named)
+    {
+        if (named is null)
+            throw new CliException(ExitCode.Usage, "--kind scenario needs --scenario: a name of `br dr drill scenarios`, or a YAML file.");
+        if (!File.Exists(named))
+        {
+            return named.Contains('/', StringComparison.Ordinal) || named.EndsWith(".yml", StringComparison.Ordinal)
+                ? throw new CliException(ExitCode.Usage, $"There is no file {named}.")
+                : new() { ["scenario"] = named };
+        }
+        var binding = Server.Recovery.Drills.DrillScenarios.Bind(File.ReadAllBytes(named), named);
+        return binding.Scenario is { } scenario
+            ? new() { ["scenario"] = scenario.Name, ["faults"] = DrillFault.Write(scenario.Faults), ["expect"] = FaultKinds.Word(scenario.Expect) }
+            : throw new CliException(ExitCode.Usage, string.Join(Environment.NewLine, binding.Errors));
+    }
+
+    private static Command Scenarios() => new Command("scenarios", "Scenarios that can be tried: the shipped ones and those of the folder `scenarios` beside the policy").Does(async context =>
+    {
+        context.Print(await context.Api().ScenariosAsync(context.Cancel), DrillsJson.Default.ScenariosAnswer, (console, answer) =>
+        {
+            foreach (var scenario in answer.Scenarios)
+            {
+                console.MarkupLineInterpolated($"[bold]{scenario.Name}[/]  {scenario.Title} [grey](expect {FaultKinds.Word(scenario.Expect)})[/]");
+                foreach (var fault in scenario.Faults)
+                    console.MarkupLineInterpolated($"  [grey]{fault}[/]");
+            }
+            foreach (var bad in answer.Bad)
+                console.MarkupLineInterpolated($"[yellow]not read: {bad}[/]");
+        });
+        return ExitCode.Fine;
     });
 
     private static Command List() => new Command("list", "Drills and what they came to, newest first").Does(async context =>
@@ -85,6 +135,8 @@ internal static class DrillCommands
         console.MarkupLine($"{Word(drill)} [bold]{Markup.Escape(drill.Scenario)}[/]");
         var grid = new Grid().AddColumn(new GridColumn().NoWrap().PadLeft(2).PadRight(3)).AddColumn(new GridColumn().PadLeft(0).PadRight(0));
         Row("drill", $"{drill.Id}, by {drill.Actor}: {drill.Reason}");
+        if (drill.Faults is { } faults)
+            Row("broken", faults);
         Row("moved", drill.To is { } to ? $"{drill.From} → {to} and back{(drill.Proof is { } proof ? $", proof {proof}" : "")}" : "nothing moved");
         Row("writes away", drill.OutageMs is { } ms ? $"{RunTables.Time(ms)}; objective {RunTables.Time(drill.RtoObjectiveMinutes * 60_000)}" : "unknown");
         Row("lost", drill.LostCommits is { } commits ? $"{commits} commits{(drill.RpoAchievedMinutes is { } rpo && commits > 0 ? $" of {RunTables.Time(rpo * 60_000)}" : "")}; objective {RunTables.Time(drill.RpoObjectiveMinutes * 60_000)}" : "unknown");
@@ -100,7 +152,7 @@ internal static class DrillCommands
 
     private static string Lost(DrillRecord drill) => drill.LostCommits is { } commits ? $"{commits.ToString(CultureInfo.InvariantCulture)} commits" : "[grey]unknown[/]";
 
-    private static Option<string> Among(Option<string> option, params string[] values)
+    private static Option<T> Among<T>(Option<T> option, params string[] values)
     {
         option.AcceptOnlyFromAmong(values);
         return option;

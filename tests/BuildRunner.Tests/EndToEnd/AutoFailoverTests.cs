@@ -76,11 +76,11 @@ public sealed class AutoFailoverTests(ITestOutputHelper output)
     }
 
     /// <summary>A sandbox whose policy fails over by itself and has no power driver.</summary>
-    internal static async Task<Sandbox> StartAsync()
+    internal static async Task<Sandbox> StartAsync(TimeSpan? ttl = null)
     {
         var policy = Path.Combine(Directory.CreateTempSubdirectory("br-policy-").FullName, "policy.yml");
         var text = await File.ReadAllTextAsync(Path.Combine(Repository.Root, "governance/policy.yml"), Cancel);
-        await File.WriteAllTextAsync(policy, text.Replace("auto_failover: false", $"auto_failover: true\n  lease_ttl: {Ttl.TotalSeconds:0}s", StringComparison.Ordinal).Replace("power_driver: supervisor", "power_driver: none", StringComparison.Ordinal), Cancel);
+        await File.WriteAllTextAsync(policy, text.Replace("auto_failover: false", $"auto_failover: true\n  lease_ttl: {(ttl ?? Ttl).TotalSeconds:0}s", StringComparison.Ordinal).Replace("power_driver: supervisor", "power_driver: none", StringComparison.Ordinal), Cancel);
         var sandbox = await Sandbox.StartAsync("--no-traffic", "--policy", policy);
         await Eventually.TrueAsync(async () =>
         {

@@ -34,7 +34,7 @@ public sealed class DrillTests(ITestOutputHelper output)
     }
 
     /// <summary>Who is what, whom it follows, and what names answer, as the status tells it.</summary>
-    private static async Task<string> HouseAsync(Sandbox sandbox)
+    internal static async Task<string> HouseAsync(Sandbox sandbox)
     {
         var status = (await sandbox.BrAsync("dr", "status", "--output", "json")).Fine().Json;
         var database = status.GetProperty("databases")[0];

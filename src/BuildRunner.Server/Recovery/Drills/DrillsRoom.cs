@@ -16,24 +16,38 @@ internal static class DrillsRoom
     public static IServiceCollection AddDrills(this IServiceCollection services)
     {
         services.AddSingleton<DrillStateReader>();
-        services.AddRunbook<DrillSource>();
+        services.AddSingleton(all => new DrillScenarios(all.GetService<Policy.PolicyOptions>()));
+        services.AddRunbook<FailoverDrill>();
+        services.AddRunbook<ScenarioDrill>();
         services.AddRunbookAction<DrillBeginAction>();
         services.AddRunbookAction<FaultInjectAction>();
         services.AddRunbookAction<FaultLiftAction>();
         services.AddRunbookAction<DrillRecoveredAction>();
+        services.AddRunbookAction<DrillEnduredAction>();
         services.AddRunbookAction<DrillRejoinedAction>();
         services.AddRunbookAction<DrillCompareAction>();
         services.AddReadinessSource<DrillAge>();
         return services;
     }
 
-    public static void MapDrills(this IEndpointRouteBuilder routes) =>
+    public static void MapDrills(this IEndpointRouteBuilder routes)
+    {
         routes.MapGet("/v1/dr/drills", async (RunRecords runs, CancellationToken cancel) =>
             TypedResults.Json(new DrillsAnswer { Drills = await ListAsync(runs, cancel) }, DrillsJson.Default.DrillsAnswer)).RequireAuthorization("viewer");
+        routes.MapGet("/v1/dr/scenarios", (DrillScenarios scenarios) =>
+        {
+            var (found, bad) = scenarios.List();
+            return TypedResults.Json(new ScenariosAnswer
+            {
+                Scenarios = [.. found.Select(s => new ScenarioSummary(s.Name, s.Title, s.Expect, [.. s.Faults.Select(f => f.ToString())], s.Reviewed))],
+                Bad = bad,
+            }, DrillsJson.Default.ScenariosAnswer);
+        }).RequireAuthorization("viewer");
+    }
 
     /// <summary>Newest first.</summary>
     public static async Task<IReadOnlyList<DrillRecord>> ListAsync(RunRecords runs, CancellationToken cancel) =>
-        [.. (await runs.ListAsync(cancel)).Where(r => r is { Runbook: DrillSource.Runbook, FinishedAt: not null }).Select(Read).OfType<DrillRecord>()];
+        [.. (await runs.ListAsync(cancel)).Where(r => r.FinishedAt is not null && DrillSource.IsDrill(r.Runbook)).Select(Read).OfType<DrillRecord>()];
 
     /// <summary>Null: it ended before it could say anything.</summary>
     public static DrillRecord? Read(RunRecord run) =>
@@ -49,5 +63,5 @@ internal sealed class DrillAge(RunRecords runs, TimeProvider time) : IReadinessS
     public string Name => "drills";
 
     public async Task<IReadOnlyList<ReadinessFinding>> ReadAsync(CancellationToken cancel) =>
-        DrillReadiness.Judge((await DrillsRoom.ListAsync(runs, cancel)).FirstOrDefault(d => d.Outcome != "aborted"), time.GetUtcNow(), AgeMax) is { } finding ? [finding] : [];
+        DrillReadiness.Judge((await DrillsRoom.ListAsync(runs, cancel)).FirstOrDefault(d => d.Outcome != "aborted" || d.AbortedBy == DrillRecord.OutageMax), time.GetUtcNow(), AgeMax) is { } finding ? [finding] : [];
 }
