@@ -15,11 +15,12 @@ internal abstract class DrillSource(string runbook, string kind, FailoverReader 
 {
     public const string Failover = "drill-failover";
     public const string Scenario = "drill-scenario";
+    public const string Practice = "drill-practice";
 
     /// <summary>Who starts the drills of the calendar.</summary>
     public const string Calendar = "drill calendar";
 
-    public static bool IsDrill(string runbook) => runbook is Failover or Scenario;
+    public static bool IsDrill(string runbook) => runbook is Failover or Scenario or Practice;
 
     public override string? WhyNot(PolicyDocument document, bool automatic) => document.WhyNoFailover() ?? (automatic ? document.WhyNoAutomaticAct(frozen: false) : null);
 
@@ -42,7 +43,8 @@ internal abstract class DrillSource(string runbook, string kind, FailoverReader 
     {
         var failover = (await runs.ListAsync(cancel)).FirstOrDefault(r => IsRecovery(r, state.Run, state.StartedAt, state.Inputs.GetValueOrDefault("database", "main")));
         var report = failover?.Report is { } data ? JsonSerializer.Deserialize(data, RecoveryJson.Default.FailoverReport) : null;
-        string? Output(string name) => state.Outputs.TryGetValue(name, out var value) ? value : null;
+        // Also of steps that were taken back: an aborted drill says what it had broken.
+        string? Output(string name) => name.Split('.') is [var id, var key] && state.Steps.FirstOrDefault(s => s.Step.Id == id)?.Outputs.TryGetValue(key, out var value) == true ? value : null;
         var objectives = policy.Current.Recovery;
         var endured = double.TryParse(Output("endured.ms"), CultureInfo.InvariantCulture, out var down) ? (double?)down : null;
         var outage = failover?.OutageMs ?? endured ?? (double.TryParse(Output("recovered.ms"), CultureInfo.InvariantCulture, out var ms) ? ms : null);
@@ -68,7 +70,7 @@ internal abstract class DrillSource(string runbook, string kind, FailoverReader 
             OutageMs = outage,
             LostCommits = endured is not null && failover is null ? 0 : failover?.Lost?.Commits,
             Failover = failover?.Id,
-            Proof = report?.Proof?.Kind.ToString().ToLowerInvariant(),
+            Proof = report?.Proof?.Kind is { } proof ? FaultKinds.Word(proof) : null,
             Actor = state.Actor,
             Reason = state.Reason,
         };

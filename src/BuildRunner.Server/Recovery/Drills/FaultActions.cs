@@ -19,6 +19,8 @@ internal sealed class FaultInjectAction(INodeLinks links, INodeReports reports, 
 
     public Task<ActionCheck> CheckAsync(ActionContext context, CancellationToken cancel)
     {
+        if (context.Written.ContainsKey("faults") && context.Argument("faults") is null)
+            return Task.FromResult(new ActionCheck()); // which they are was not found, and admission says why
         if (context.Argument("faults") is null && context.IsFoundOut("region"))
             return Task.FromResult(Kind(context) is null ? new ActionCheck { Problems = [Unknown(context)] } : new ActionCheck { Note = "for real", Expected = TimeSpan.FromMilliseconds(200) });
         return Task.FromResult(Faults(context, out var faults) is { } wrong
