@@ -34,6 +34,7 @@ public sealed class PipelineTests : IAsyncDisposable
         await _gateway.StartAsync(_gateway.Standard());
         var keys = Path.Combine(_gateway.Folder, "data", "affinity-keys");
         Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(keys));
+        await Eventually.TrueAsync(() => File.Exists(Path.Combine(_gateway.Folder, "data", "table.json")), "the table is saved", Cancel);
         Assert.DoesNotContain(File.ReadAllText(keys).Trim(), File.ReadAllText(Path.Combine(_gateway.Folder, "data", "table.json")), StringComparison.Ordinal);
     }
 
