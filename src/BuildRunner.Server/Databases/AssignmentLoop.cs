@@ -17,6 +17,12 @@ internal sealed partial class AssignmentLoop : ReconcileLoop
     /// <summary>Versions of one leader: its fencing token in front makes them higher than those of every leader before.</summary>
     private const long VersionsPerToken = 1_000_000;
 
+    /// <summary>
+    /// A run orders by itself what its move needs. What follows from the move (whom to follow, who rejoins) is given so much later, at the latest by the
+    /// next pass: writes of users wait meanwhile, and the work that begins then would be done in front of theirs.
+    /// </summary>
+    private static readonly TimeSpan MovedPause = TimeSpan.FromMilliseconds(250);
+
     private readonly IStore _store;
     private readonly Epochs _epochs;
     private readonly IPolicySource _policy;
@@ -34,6 +40,7 @@ internal sealed partial class AssignmentLoop : ReconcileLoop
     private long _token;
     private long _count;
     private bool _behind;
+    private (long Epoch, long At)? _moved;
 
     public AssignmentLoop(IStore store, Epochs epochs, IPolicySource policy, INodeLinks links, INodeReports reports, LeaderLease lease, Leases leases, SyncDesk sync, TimeProvider time, ILogger<AssignmentLoop> logger)
         : base(TimeSpan.FromMilliseconds(500), time, logger)
@@ -74,8 +81,11 @@ internal sealed partial class AssignmentLoop : ReconcileLoop
                 _peers[region.Code] = new PeerAddress(region.Code, report.Host, report.PeerPort);
         }
         var initialised = record is not null && await IsInitialisedAsync(policy, database, fence, cancel);
+        var pause = IsPause(record);
         foreach (var region in policy.Regions)
         {
+            if (pause && (record!.State != EpochState.Open || region.Code != record.Primary))
+                continue;
             var assignment = AssignmentPlanner.Plan(policy, region.Code, database, record, initialised, asks[region.Code], fence.Token, behind, _peers, record is null ? null : _sync.NamesFor(record));
             var text = JsonSerializer.Serialize(assignment, WireJson.Default.Assignment);
             if (_published.TryGetValue(region.Code, out var before) && before == text)
@@ -94,6 +104,18 @@ internal sealed partial class AssignmentLoop : ReconcileLoop
         foreach (var watch in _watches)
             watch.Dispose();
         base.Dispose();
+    }
+
+    /// <summary>The epoch has just moved, as seen by this server.</summary>
+    private bool IsPause(EpochRecord? record)
+    {
+        if (record is null)
+            return false;
+        if (_moved is not { } moved)
+            _moved = (record.Epoch, 0);
+        else if (moved.Epoch != record.Epoch)
+            _moved = (record.Epoch, _time.GetTimestamp());
+        return _moved is { At: not 0 } now && _time.GetElapsedTime(now.At) < MovedPause;
     }
 
     /// <summary>A new ask is answered at once: a primary waits for it.</summary>
