@@ -199,7 +199,7 @@ public class HealthVerdictsTests
     [InlineData(false, HealthState.Unhealthy)]
     [InlineData(true, HealthState.Degraded)]
     public void Decide_PrimaryIsFenced_IsAFaultOfTheRegionUnlessARunMovesTheDatabase(bool moving, HealthState expected) =>
-        Assert.Equal(expected, Database(new DatabaseReading { Name = "main", State = DatabaseState.Fenced }, "us-east-1", moving).Health);
+        Assert.Equal(expected, Database(new DatabaseReading { Database = "main", State = DatabaseState.Fenced }, "us-east-1", moving).Health);
 
     [Fact]
     public void Decide_OneObserverChangesItsMind_NoHealthyRegionTurnsUnhealthy() =>

@@ -2,6 +2,7 @@ using System.Net;
 using BuildRunner.Core.Routing;
 using BuildRunner.Server.Gateway;
 using BuildRunner.Server.Routing;
+using BuildRunner.Tests.Support;
 using Microsoft.Extensions.DependencyInjection;
 
 namespace BuildRunner.Tests.Gateway;
@@ -34,7 +35,7 @@ public sealed class PipelineTests : IAsyncDisposable
         await _gateway.StartAsync(_gateway.Standard());
         var keys = Path.Combine(_gateway.Folder, "data", "affinity-keys");
         Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(keys));
-        await Eventually.TrueAsync(() => File.Exists(Path.Combine(_gateway.Folder, "data", "table.json")), "the table is saved", Cancel);
+        await Eventually.TrueAsync(() => File.Exists(Path.Combine(_gateway.Folder, "data", "table.json")), "the table is saved", TestContext.Current.CancellationToken);
         Assert.DoesNotContain(File.ReadAllText(keys).Trim(), File.ReadAllText(Path.Combine(_gateway.Folder, "data", "table.json")), StringComparison.Ordinal);
     }
 
