@@ -62,8 +62,11 @@ internal sealed class DrillRecoveredAction(Epochs epochs, RunRecords runs, TimeP
     }
 }
 
-/// <summary>`drill.rejoined`: waits until a region follows the primary again and, where its WAL can be read, what was lost has been counted.</summary>
-internal sealed class DrillRejoinedAction(Epochs epochs, INodeReports reports, RunRecords runs, TimeProvider time) : IAction
+/// <summary>
+/// `drill.rejoined`: waits until a region follows the primary again and could become it (the move home that comes next would be refused else, and a refusal is not
+/// repeated) and, where its WAL can be read, what was lost has been counted.
+/// </summary>
+internal sealed class DrillRejoinedAction(Epochs epochs, INodeReports reports, RunRecords runs, FailoverReader reader, TimeProvider time) : IAction
 {
     private static readonly TimeSpan Look = TimeSpan.FromMilliseconds(200);
 
@@ -80,14 +83,15 @@ internal sealed class DrillRejoinedAction(Epochs epochs, INodeReports reports, R
         {
             var record = await epochs.GetAsync(database, cancel);
             var reading = reports.Agent(region)?.Database;
-            if (record is not null && SettleFollowersAction.Follows(reading, record) && reading!.LagSeconds is not null)
+            var stands = SwitchoverPlanner.Plan(await reader.ReadAsync(database, cancel), new SwitchoverWish { Target = region }).Problems;
+            if (record is not null && SettleFollowersAction.Follows(reading, record) && reading!.LagSeconds is not null && stands.Count == 0)
             {
                 rejoined ??= time.GetTimestamp();
                 var failover = (await runs.ListAsync(cancel)).FirstOrDefault(r => DrillSource.IsRecovery(r, context.Run, context.RunStartedAt, database));
                 if (failover?.Lost?.Commits is not null || time.GetElapsedTime(rejoined.Value) > CountMax)
                     return ActionOutcome.Finished(("lost_commits", failover?.Lost?.Commits?.ToString(CultureInfo.InvariantCulture)));
             }
-            context.Progress($"{region} is {SettleFollowersAction.Said(reading)}");
+            context.Progress(record is not null && SettleFollowersAction.Follows(reading, record) && stands.Count > 0 ? stands[0] : $"{region} is {SettleFollowersAction.Said(reading)}");
             await Task.Delay(Look, time, cancel);
         }
     }
