@@ -1,4 +1,5 @@
 using System.Text.Json.Serialization;
+using BuildRunner.Core.Alerting;
 
 namespace BuildRunner.Core.Recovery;
 
@@ -101,6 +102,16 @@ public static class DrillCalendar
         }
         return new DrillCalendarMove.Wait { Reason = waits ?? "nothing is due" };
     }
+
+    /// <summary>Incidents that stand against a drill: all that are not resolved, but for what an earlier drill itself left behind and that hurts nobody any more.</summary>
+    /// <param name="incidents">In any order.</param>
+    /// <param name="drills">Drills that have ended.</param>
+    public static IReadOnlyList<string> Standing(IEnumerable<Incident> incidents, IReadOnlyList<DrillRecord> drills) =>
+        [.. incidents.Where(i => !i.Ended && !drills.Any(d => IsOf(d, i))).Select(i => i.Id)];
+
+    private static bool IsOf(DrillRecord drill, Incident incident) =>
+        (incident.Run is { } run && (run == drill.Failover || run == drill.Id))
+        || (incident.State == IncidentState.Mitigated && incident.OpenedAt >= drill.StartedAt && incident.OpenedAt <= drill.EndedAt);
 
     /// <summary>Why nothing may be broken now; null: nothing stands against it. What is unknown stands against it.</summary>
     public static string? WhyNot(DrillCalendarFacts facts) =>

@@ -1,3 +1,4 @@
+using BuildRunner.Core.Alerting;
 using BuildRunner.Core.Recovery;
 using CsCheck;
 
@@ -47,6 +48,21 @@ public class DrillCalendarTests
     {
         Assert.Equal("off", Assert.IsType<DrillCalendarMove.Miss>(DrillCalendar.Decide(Well with { SwitchedOff = "off" })).Reason);
         Assert.Equal("later", Assert.IsType<DrillCalendarMove.Miss>(DrillCalendar.Decide(Well with { Slots = [Failover with { Kind = "disaster", NotYet = "later" }] })).Reason);
+    }
+
+    [Fact]
+    public void Standing_WhatADrillLeftBehind_DoesNotStandAgainstTheNext_UnlessUsersAreStillHurt()
+    {
+        var drill = new DrillRecord
+        {
+            Id = "drill-1", Type = "scheduled", Kind = "failover", Scenario = "s", StartedAt = Due, EndedAt = Due.AddMinutes(2), Outcome = "success", Notes = "", RtoObjectiveMinutes = 30, RpoObjectiveMinutes = 15, Failover = "failover-1",
+        };
+        Incident Of(string id, IncidentState state, double minutes, string? run = null) => new() { Id = id, Title = id, Severity = AlertSeverity.Critical, State = state, OpenedAt = Due.AddMinutes(minutes), Run = run };
+        Assert.Equal(["hurts", "before", "after", "other-run"], DrillCalendar.Standing(
+        [
+            Of("own-run", IncidentState.Open, 1, "failover-1"), Of("own-alert", IncidentState.Mitigated, 1), Of("hurts", IncidentState.Open, 1), Of("before", IncidentState.Mitigated, -1), Of("after", IncidentState.Mitigated, 3),
+            Of("other-run", IncidentState.Open, 1, "failover-2"), Of("over", IncidentState.Resolved, -9),
+        ], [drill]));
     }
 
     private static readonly Gen<DrillSlot> Slots = Gen.Select(Gen.Int[0, 3], Gen.Int[-1, 300], Gen.Bool, Gen.Int[0, 4], (kind, ago, armed, notYet) => new DrillSlot

@@ -1,5 +1,4 @@
 using BuildRunner.Client.Runbooks;
-using BuildRunner.Core.Alerting;
 using BuildRunner.Core.Policy;
 using BuildRunner.Core.Recovery;
 using BuildRunner.Core.Runbooks;
@@ -57,7 +56,7 @@ internal sealed partial class DrillCalendarLoop(
             Slots = await book.SlotsAsync(now, cancel),
             SwitchedOff = policy.Current.WhyNoFailover(),
             Freeze = policy.Freeze?.Reason,
-            OpenIncidents = [.. (await incidents.ListAsync(cancel)).Where(i => i.State is not IncidentState.Resolved).Select(i => i.Id)],
+            OpenIncidents = DrillCalendar.Standing(await incidents.ListAsync(cancel), await DrillsRoom.ListAsync(runs, cancel)),
             Readiness = verdict.Verdict,
             ReadinessSentence = verdict.Sentence,
             UnderWay = (await runs.ListAsync(cancel)).FirstOrDefault(r => r.State.IsUnderWay() && (DrillSource.IsDrill(r.Runbook) || FailoverRunbook.Moves(r.Runbook)))?.Id,
