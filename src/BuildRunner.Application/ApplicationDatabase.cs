@@ -108,6 +108,9 @@ public sealed partial class ApplicationDatabase : IAsyncDisposable
         catch (Exception error) when (error is NpgsqlException or ObjectDisposedException or TimeoutException or OperationCanceledException) { LogNotAhead(pool.Endpoint, error.Message); }
     }
 
+    /// <summary>One idle connection to the primary was found dead: those opened with it are likely dead too, and are not tried one after another.</summary>
+    internal void ForgetIdle() => Volatile.Read(ref _write)?.Source.Clear();
+
     public async ValueTask DisposeAsync()
     {
         _addresses.Changed -= Swap;

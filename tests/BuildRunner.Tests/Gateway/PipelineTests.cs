@@ -1,8 +1,8 @@
+using BuildRunner.Tests.Support;
 using System.Net;
 using BuildRunner.Core.Routing;
 using BuildRunner.Server.Gateway;
 using BuildRunner.Server.Routing;
-using BuildRunner.Tests.Support;
 using Microsoft.Extensions.DependencyInjection;
 
 namespace BuildRunner.Tests.Gateway;
@@ -34,8 +34,8 @@ public sealed class PipelineTests : IAsyncDisposable
     {
         await _gateway.StartAsync(_gateway.Standard());
         var keys = Path.Combine(_gateway.Folder, "data", "affinity-keys");
-        Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(keys));
         await Eventually.TrueAsync(() => File.Exists(Path.Combine(_gateway.Folder, "data", "table.json")), "the table is saved", TestContext.Current.CancellationToken);
+        Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(keys));
         Assert.DoesNotContain(File.ReadAllText(keys).Trim(), File.ReadAllText(Path.Combine(_gateway.Folder, "data", "table.json")), StringComparison.Ordinal);
     }
 
