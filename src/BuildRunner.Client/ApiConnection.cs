@@ -31,6 +31,13 @@ public sealed class ApiConnection(HttpClient http)
         return await ReadAsync(answer, type, cancel);
     }
 
+    /// <summary>An answer that is kept as it is: its bytes are signed.</summary>
+    public async Task<byte[]> GetBytesAsync(string path, CancellationToken cancel)
+    {
+        using var answer = await SendAsync(new HttpRequestMessage(HttpMethod.Get, path), cancel);
+        return await answer.Content.ReadAsByteArrayAsync(cancel);
+    }
+
     public async Task<TAnswer> SendAsync<TBody, TAnswer>(HttpMethod method, string path, TBody body, JsonTypeInfo<TBody> bodyType, JsonTypeInfo<TAnswer> answerType, CancellationToken cancel)
     {
         using var answer = await SendAsync(new HttpRequestMessage(method, path) { Content = JsonContent.Create(body, bodyType) }, cancel);

@@ -89,7 +89,7 @@ internal static class ServerRole
         services.AddTrafficRouting();
         services.AddAlerting(options.DataFolder);
         services.AddDashboard();
-        services.AddRecovery(options.Region);
+        services.AddRecovery(options.DataFolder, options.Region);
 
         var app = builder.Build();
         app.UseProblemAnswers();

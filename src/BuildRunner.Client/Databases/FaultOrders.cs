@@ -1,5 +1,4 @@
-using System.Text.Json.Serialization;
-using BuildRunner.Core;
+using BuildRunner.Core.Recovery;
 
 namespace BuildRunner.Client.Databases;
 
@@ -13,21 +12,11 @@ public static class FaultOrders
     public const string Lift = "fault.lift";
 }
 
-/// <summary>What is broken.</summary>
-[JsonConverter(typeof(SnakeCaseEnumConverter<FaultKind>))]
-public enum FaultKind
-{
-    /// <summary>The guard and PostgreSQL get SIGKILL, and are not started again.</summary>
-    Kill,
-
-    /// <summary>PostgreSQL is stopped at once by its guard, and not started again.</summary>
-    Stop,
-}
-
 /// <param name="Kind">What is broken.</param>
 /// <param name="Run">The drill's run; only it, or time, lifts the fault.</param>
-/// <param name="MaxSeconds">After this the agent mends it by itself; at most 3,600.</param>
-public sealed record FaultOrder(FaultKind Kind, string Run, int MaxSeconds);
+/// <param name="MaxSeconds">After this the agent mends it by itself; at most 900.</param>
+/// <param name="Part">Which processes are frozen or made slow; null: `postgres`.</param>
+public sealed record FaultOrder(FaultKind Kind, string Run, int MaxSeconds, FaultPart? Part = null);
 
 /// <summary>What was done, in a sentence, and whether this order did it (false: it was so already).</summary>
 public sealed record FaultResult(bool Effect, string Evidence);

@@ -244,6 +244,12 @@ public sealed record DrillRules
     public string Monthly { get; init; } = "0 4 1 * *";
     public string Quarterly { get; init; } = "0 4 15 1,4,7,10 *";
     public string Annually { get; init; } = "0 4 15 2 *";
+
+    /// <summary>What the monthly drill tries.</summary>
+    public string Scenario { get; init; } = "primary-lost-slow-copy";
+
+    /// <summary>A drill of the calendar takes itself back when users would be without writes for longer.</summary>
+    public TimeSpan OutageMax { get; init; } = TimeSpan.FromSeconds(60);
 }
 
 /// <summary>An entry of `alerts`; the condition's text is checked for form here, its meaning belongs to Alerting.</summary>

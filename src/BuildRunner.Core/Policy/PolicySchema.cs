@@ -153,7 +153,9 @@ internal static class PolicySchema
         .Key("weekly", Forms.Cron, r => r.Weekly, (r, v) => r with { Weekly = v }, "Automated failover.")
         .Key("monthly", Forms.Cron, r => r.Monthly, (r, v) => r with { Monthly = v }, "Full simulation.")
         .Key("quarterly", Forms.Cron, r => r.Quarterly, (r, v) => r with { Quarterly = v }, "Cross-region data recovery.")
-        .Key("annually", Forms.Cron, r => r.Annually, (r, v) => r with { Annually = v }, "Complete disaster.");
+        .Key("annually", Forms.Cron, r => r.Annually, (r, v) => r with { Annually = v }, "Complete disaster.")
+        .Key("scenario", Forms.Name, r => r.Scenario, (r, v) => r with { Scenario = v }, "What the monthly drill tries: a name of `br dr drill scenarios`.")
+        .Key("outage_max", Forms.Duration(TimeSpan.FromSeconds(1), TimeSpan.FromMinutes(15)), r => r.OutageMax, (r, v) => r with { OutageMax = v }, "A drill of the calendar takes itself back when users would be without writes for longer.");
 
     private static readonly PolicyShape<Rfc2136Rules> Rfc2136 = new PolicyShape<Rfc2136Rules>()
         .Key("server", Forms.Server, r => r.Server!, (r, v) => r with { Server = v }, "The zone's primary server, which takes the updates.")

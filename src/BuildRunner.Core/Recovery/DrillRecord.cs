@@ -3,13 +3,16 @@ namespace BuildRunner.Core.Recovery;
 /// <summary>What a drill came to. Null is unknown.</summary>
 public sealed record DrillRecord
 {
+    /// <summary>What <see cref="AbortedBy"/> says when the drill's own bound ended it.</summary>
+    public const string OutageMax = "outage_max";
+
     public int SchemaVersion { get; init; } = 1;
     public required string Id { get; init; }
 
     /// <summary>`scheduled` or `manual`.</summary>
     public required string Type { get; init; }
 
-    /// <summary>`failover`.</summary>
+    /// <summary>`failover` or `scenario`.</summary>
     public required string Kind { get; init; }
 
     /// <summary>What was broken: `primary_region_failure` and how.</summary>
@@ -17,8 +20,25 @@ public sealed record DrillRecord
     public required DateTimeOffset StartedAt { get; init; }
     public DateTimeOffset? EndedAt { get; init; }
 
-    /// <summary>`success`, `failed` or `aborted`.</summary>
+    /// <summary>`success`, `failed` or `aborted`; of an evaluation alone `ready` or `refused`.</summary>
     public required string Outcome { get; init; }
+
+    /// <summary>Who aborted it: a person, or <see cref="OutageMax"/>: the drill itself, because users would have waited too long. Null: nobody.</summary>
+    public string? AbortedBy { get; init; }
+
+    /// <summary>True: nothing was broken; it was only asked whether a drill could begin, and what it would do.</summary>
+    public bool DryRun { get; init; }
+
+    /// <summary>What was broken, where, when and for how long at most.</summary>
+    public string? Faults { get; init; }
+
+    /// <summary>Practice: the people who recovered by hand; null: the house did.</summary>
+    public IReadOnlyList<string>? Participants { get; init; }
+
+    /// <summary>Practice: from the fault until somebody said that they know of it, until the recovery was ordered, and until it was done.</summary>
+    public double? DetectionMinutes { get; init; }
+    public double? DecisionMinutes { get; init; }
+    public double? RecoveryMinutes { get; init; }
 
     /// <summary>How long users could not write, as the gateways measured it; without traffic, from the fault until another region took writes.</summary>
     public double? RtoAchievedMinutes { get; init; }

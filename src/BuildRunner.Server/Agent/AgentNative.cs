@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Microsoft.Win32.SafeHandles;
 
 namespace BuildRunner.Server.Agent;
 
@@ -21,6 +22,9 @@ internal static partial class AgentNative
     [LibraryImport("libc", EntryPoint = "statfs", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static unsafe partial int StatFs(string path, byte* buffer);
 
+    [LibraryImport("libc", EntryPoint = "fallocate", SetLastError = true)]
+    private static partial int Allocate(SafeFileHandle file, int mode, long offset, long length);
+
     [LibraryImport("libc", EntryPoint = "clock_gettime")]
     private static unsafe partial int GetTime(int clock, long* time);
 
@@ -36,6 +40,23 @@ internal static partial class AgentNative
     {
         if (ChangeOwner(path, user, group) != 0)
             throw new IOException($"The owner of {path} cannot be changed (error {Marshal.GetLastPInvokeError()}).");
+    }
+
+    /// <summary>Takes all room that the file's volume has left; answers how many bytes.</summary>
+    public static long Fill(SafeFileHandle file)
+    {
+        const int noSpace = 28;
+        long taken = 0;
+        for (var piece = 1L << 30; piece >= 4096;)
+        {
+            if (Allocate(file, 0, taken, piece) == 0)
+                taken += piece;
+            else if (Marshal.GetLastPInvokeError() == noSpace)
+                piece /= 2;
+            else
+                throw new IOException($"The volume cannot be filled (error {Marshal.GetLastPInvokeError()}).");
+        }
+        return taken;
     }
 
     /// <summary>Whether a folder lies in memory: a permit must not outlive the machine's run.</summary>

@@ -55,6 +55,7 @@ public static class AgentRoom
         services.AddSingleton<InstanceLoop>();
         services.AddSingleton<INodeWork, AgentWork>();
         services.AddSingleton<NodeClient>();
+        services.AddHostedService(all => all.GetRequiredService<FaultDesk>());
         services.AddHostedService(all => all.GetRequiredService<LeaseKeeper>());
         services.AddHostedService<PeerDoor>();
         services.AddHostedService(all => all.GetRequiredService<InstanceLoop>());

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using BuildRunner.Core.Databases;
+using BuildRunner.Core.Recovery;
 using BuildRunner.Server.Hosting;
 
 namespace BuildRunner.Server.Agent;
@@ -54,9 +55,11 @@ internal sealed record AgentState
 /// <param name="Kind">What is broken.</param>
 /// <param name="Run">The drill's run.</param>
 /// <param name="Until">When the agent mends it by itself, by this host's wall clock.</param>
-internal sealed record FaultNote(Client.Databases.FaultKind Kind, string Run, DateTimeOffset Until)
+/// <param name="Part">Which processes are frozen or made slow.</param>
+/// <param name="Processes">Their numbers, or those of the first of them: an agent that starts again thaws what was left.</param>
+internal sealed record FaultNote(FaultKind Kind, string Run, DateTimeOffset Until, FaultPart? Part = null, IReadOnlyList<int>? Processes = null)
 {
-    public override string ToString() => $"{Kind.ToString().ToLowerInvariant()} by {Run}";
+    public override string ToString() => $"{FaultKinds.Say(Kind, Part)} by {Run}";
 }
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower)]

@@ -3,6 +3,7 @@ using System.Net.Sockets;
 using System.Text.Json;
 using BuildRunner.Client.Databases;
 using BuildRunner.Core.Databases;
+using BuildRunner.Core.Recovery;
 using BuildRunner.Server.Hosting;
 using Microsoft.Extensions.Logging;
 using Npgsql;
@@ -112,7 +113,7 @@ internal sealed partial class DatabaseKeeper(
     /// <summary>A drill keeps it broken; past its limit it is mended here.</summary>
     private bool IsBroken()
     {
-        if (state.Current.Fault is not { } fault)
+        if (state.Current.Fault is not { } fault || fault.Kind.IsHeld())
             return false;
         if (fault.Until <= _time.GetUtcNow())
         {

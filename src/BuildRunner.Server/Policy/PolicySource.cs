@@ -108,7 +108,11 @@ internal sealed partial class PolicySource(IStore store, IEventLog events, Polic
             await ForgetRejectedAsync(cancel);
             Swap(new(binding.Document.WithPortOffset(options.PortOffset), binding.Values, Encoding.UTF8.GetString(bytes.Span), record, done.Version));
             LogApplied(logger, file, hash[..12], by);
-            await events.RecordAsync("policy.applied", by, $"Policy {hash[..12]} from {file} is in force.", new Dictionary<string, string> { ["hash"] = hash, ["previous"] = before?.Hash ?? "" }, cancel);
+            await events.RecordAsync("policy.applied", by, $"Policy {hash[..12]} from {file} is in force.", new Dictionary<string, string>
+            {
+                ["hash"] = hash, ["previous"] = before?.Hash ?? "",
+                ["rto_minutes"] = binding.Document.Recovery.Rto.TotalMinutes.ToString(CultureInfo.InvariantCulture), ["rpo_minutes"] = binding.Document.Recovery.Rpo.TotalMinutes.ToString(CultureInfo.InvariantCulture),
+            }, cancel);
             return new PolicyOutcome.Applied(Changed: true);
         }
         finally { _turn.Release(); }

@@ -16,8 +16,9 @@ namespace BuildRunner.Server.Recovery;
 public static class RecoveryRoom
 {
     /// <param name="services">The services.</param>
+    /// <param name="dataFolder">The server's folder.</param>
     /// <param name="serverRegion">The region in which this server stands; null: it does not say.</param>
-    public static IServiceCollection AddRecovery(this IServiceCollection services, string? serverRegion = null)
+    public static IServiceCollection AddRecovery(this IServiceCollection services, string dataFolder, string? serverRegion = null)
     {
         services.AddReadiness(serverRegion);
         services.AddSingleton<LagWatch>();
@@ -63,7 +64,7 @@ public static class RecoveryRoom
         services.AddSingleton<IHostedService>(provider => provider.GetRequiredService<DnsLoop>());
         services.AddSingleton<IHostedService>(provider => provider.GetRequiredService<DnsWatchLoop>());
         services.AddHostedService<RunReportLoop>();
-        services.AddDrills();
+        services.AddDrills(dataFolder);
         return services;
     }
 

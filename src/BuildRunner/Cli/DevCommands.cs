@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Diagnostics;
+using BuildRunner.Core.Recovery;
 using BuildRunner.Client;
 using BuildRunner.Dev;
 using Spectre.Console;
@@ -136,21 +137,34 @@ internal static class DevCommands
         var silent = new Option<bool>("--silent") { Description = "Nothing answers, instead of refused connections" };
         var way = new Option<Silence?>("--one-way") { Description = "Only what comes in, or only what goes out, is lost in silence: in or out" };
         way.AcceptOnlyFromAmong("in", "out");
-        return new Command("partition", "Cuts a region's links to the other regions and to the server") { region, silent, way }.Does(context =>
-            PostAsync(context, $"/v1/regions/{DevRegion.Find(context.Parse.GetValue(region)!).Code}/partition"
-                + (context.Parse.GetValue(way) is { } only ? $"?way={only}" : context.Parse.GetValue(silent) ? "?silent=true" : "")));
+        var limit = new Option<string?>("--for") { Description = "Open the links by itself after this time: 30s, 2m (default: `br dev heal` does)" };
+        return new Command("partition", "Cuts a region's links to the other regions and to the server") { region, silent, way, limit }.Does(context =>
+        {
+            var how = new List<string>();
+            if (context.Parse.GetValue(way) is { } only)
+                how.Add($"way={only}");
+            else if (context.Parse.GetValue(silent))
+                how.Add("silent=true");
+            if (context.Parse.GetValue(limit) is { } text)
+            {
+                how.Add(Core.Policy.Units.TryDuration(text, out var span, out var wrong, out var fix) && span > TimeSpan.Zero
+                    ? string.Create(CultureInfo.InvariantCulture, $"seconds={span.TotalSeconds}")
+                    : throw new CliException(ExitCode.Usage, $"--for {text}: {wrong} {fix}".Trim()));
+            }
+            return PostAsync(context, $"/v1/regions/{DevRegion.Find(context.Parse.GetValue(region)!).Code}/partition{(how.Count > 0 ? $"?{string.Join('&', how)}" : "")}");
+        });
     }
 
     private static Command Freeze()
     {
         var region = RegionOrServer();
-        var part = new Option<FrozenPart[]>("--part") { Description = "agent, guard, postgres (its first process; sessions go on) or region; may be given more than once (default: region)", AllowMultipleArgumentsPerToken = true };
-        part.AcceptOnlyFromAmong("agent", "guard", "postgres", "region");
+        var part = new Option<FaultPart[]>("--part") { Description = "agent, guard, postgres (its first process; sessions go on), database (guard and all of PostgreSQL) or region; may be given more than once (default: region)", AllowMultipleArgumentsPerToken = true };
+        part.AcceptOnlyFromAmong("agent", "guard", "postgres", "database", "region");
         return new Command("freeze", "Stops processes of a region, or the server, without ending them (SIGSTOP); `br dev heal` thaws them") { region, part }.Does(context =>
         {
             if (context.Parse.GetValue(region) == Server)
                 return PostAsync(context, "/v1/server/freeze");
-            var parts = context.Parse.GetValue(part) is { Length: > 0 } given ? given : [FrozenPart.Region];
+            var parts = context.Parse.GetValue(part) is { Length: > 0 } given ? given : [FaultPart.Region];
             return PostAsync(context, $"/v1/regions/{DevRegion.Find(context.Parse.GetValue(region)!).Code}/freeze?{string.Join('&', parts.Select(p => $"part={p}"))}");
         });
     }

@@ -24,6 +24,7 @@ internal static class RecoveryCommands
         Status(),
         ReadinessCommand.Build(),
         DrillCommands.Build(),
+        EvidenceCommands.Build(),
         Failover(),
         Planned(FailoverRunbook.Switchover, "Make another region the primary while both are well: held writes complete, nothing is lost", "switchover", "Switching over"),
         Planned(FailoverRunbook.Failback, "Move the primary back to a region that was lost and has rejoined", "failback", "Failing back"),

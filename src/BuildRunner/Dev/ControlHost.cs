@@ -1,3 +1,4 @@
+using BuildRunner.Core.Recovery;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http;
@@ -44,8 +45,9 @@ internal static class ControlHost
             return Task.FromResult(new Done("stopping"));
         }, DevJson.Default.Done);
         app.Map("POST", "/v1/regions/{region}/kill", context => supervisor.KillAsync(Region(context)), DevJson.Default.Done);
-        app.Map("POST", "/v1/regions/{region}/partition", context => supervisor.PartitionAsync(Region(context), context.Request.Query["silent"] == "true" || context.Request.Query.ContainsKey("way"), One<Silence>(context, "way")), DevJson.Default.Done);
-        app.Map("POST", "/v1/regions/{region}/freeze", context => supervisor.FreezeAsync(Region(context), [.. context.Request.Query["part"].Select(Named<FrozenPart>)]), DevJson.Default.Done);
+        app.Map("POST", "/v1/regions/{region}/partition", context => supervisor.PartitionAsync(Region(context), context.Request.Query["silent"] == "true" || context.Request.Query.ContainsKey("way"), One<Silence>(context, "way"), Seconds(context), context.Request.Query["by"]), DevJson.Default.Done);
+        app.Map("POST", "/v1/regions/{region}/connect", context => supervisor.ConnectAsync(Region(context), context.Request.Query["by"].ToString()), DevJson.Default.Done);
+        app.Map("POST", "/v1/regions/{region}/freeze", context => supervisor.FreezeAsync(Region(context), [.. context.Request.Query["part"].Select(Named<FaultPart>)]), DevJson.Default.Done);
         app.Map("POST", "/v1/server/freeze", _ => supervisor.FreezeServerAsync(), DevJson.Default.Done);
         app.Map("POST", "/v1/server/heal", _ => supervisor.HealServerAsync(), DevJson.Default.Done);
         app.Map("POST", "/v1/regions/{region}/heal", context => supervisor.HealAsync(Region(context)), DevJson.Default.Done);
@@ -67,6 +69,10 @@ internal static class ControlHost
             catch (Exception error) when (error is InvalidOperationException or IOException) { answer = Problem(StatusCodes.Status409Conflict, error.Message); }
             await answer.ExecuteAsync(context);
         });
+
+    private static TimeSpan? Seconds(HttpContext context) => !context.Request.Query.TryGetValue("seconds", out var text) ? null
+        : double.TryParse(text, CultureInfo.InvariantCulture, out var seconds) && seconds is > 0 and <= 86_400 ? TimeSpan.FromSeconds(seconds)
+        : throw new InvalidOperationException($"'{text}' is no number of seconds from 1 to 86400.");
 
     private static T One<T>(HttpContext context, string name) where T : struct, Enum => context.Request.Query.TryGetValue(name, out var value) ? Named<T>(value) : default;
 

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Net;
+using BuildRunner.Server.Hosting;
 
 namespace BuildRunner.Dev;
 

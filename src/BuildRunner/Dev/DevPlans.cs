@@ -33,7 +33,6 @@ internal static class DevPlans
     private static ChildPlan Server(DevLayout layout, DevOptions options)
     {
         var environment = Common(layout, "server", DevRegion.ServerNumber);
-        environment["BR_SUPERVISOR"] = layout.ControlSocket;
         if (options.Sync)
             environment["BR_REPLICATION"] = "synchronous";
         environment["BR_PORT_OFFSET"] = layout.PortOffset.ToString(CultureInfo.InvariantCulture);
@@ -83,6 +82,7 @@ internal static class DevPlans
         [DevLayout.Mark] = layout.MarkOf(part),
         ["BR_VIEWER"] = viewer.ToString(CultureInfo.InvariantCulture),
         ["BR_LIFELINE"] = layout.LifelineSocket,
+        ["BR_SUPERVISOR"] = layout.ControlSocket,
         // The applications lie beside br.
         ["PATH"] = $"{AppContext.BaseDirectory.TrimEnd('/')}:{Environment.GetEnvironmentVariable("PATH")}",
     };

@@ -1,44 +1,16 @@
 using System.Runtime.InteropServices;
 using System.Text;
+using BuildRunner.Server.Hosting;
 
 namespace BuildRunner.Dev;
 
-/// <summary>A process as /proc shows it.</summary>
-internal readonly record struct ProcessRow(int Id, int Parent, string Name, char State);
-
-/// <summary>Reads /proc, and ends processes by their number.</summary>
+/// <summary>The processes of a sandbox, found by its mark and its folders; ended, frozen and thawed by their number.</summary>
 internal static partial class ProcessTable
 {
-    private const int SigKill = 9;
-    private const int SigContinue = 18;
-    private const int SigStop = 19;
-
-    public static IReadOnlyList<ProcessRow> All()
-    {
-        var found = new List<ProcessRow>();
-        foreach (var folder in Directory.EnumerateDirectories("/proc"))
-        {
-            if (int.TryParse(Path.GetFileName(folder.AsSpan()), CultureInfo.InvariantCulture, out var id) && Read(id) is { } row)
-                found.Add(row);
-        }
-        return found;
-    }
+    public static IReadOnlyList<ProcessRow> All() => HostProcesses.All();
 
     /// <summary>Null when it is gone. A zombie runs no code any more and counts as gone.</summary>
-    public static ProcessRow? Read(int id)
-    {
-        try
-        {
-            var stat = File.ReadAllText($"/proc/{id}/stat");
-            var (open, close) = (stat.IndexOf('(', StringComparison.Ordinal), stat.LastIndexOf(')'));
-            var rest = stat[(close + 2)..].Split(' ', 3);
-            return rest[0] is "Z" or "X" ? null : new(id, int.Parse(rest[1], CultureInfo.InvariantCulture), stat[(open + 1)..close], rest[0][0]);
-        }
-        catch (Exception error) when (error is IOException or UnauthorizedAccessException or ArgumentException or FormatException)
-        {
-            return null;
-        }
-    }
+    public static ProcessRow? Read(int id) => HostProcesses.Read(id);
 
     /// <summary>
     /// Processes of a part of the sandbox: those whose environment bears its mark, those that work in one of its folders (PostgreSQL writes over
@@ -48,37 +20,15 @@ internal static partial class ProcessTable
     {
         var all = All();
         var wanted = Encoding.UTF8.GetBytes($"{DevLayout.Mark}={mark}");
-        var roots = all.Where(p => p.Id != Environment.ProcessId && (Bears(p.Id, wanted) || (p.Name == "postgres" && StandsIn(p.Id, folders)))).Select(p => p.Id).ToHashSet();
-        var children = all.ToLookup(p => p.Parent, p => p.Id);
-        var waiting = new Queue<int>(roots);
-        while (waiting.TryDequeue(out var parent))
-        {
-            foreach (var child in children[parent].Where(roots.Add))
-                waiting.Enqueue(child);
-        }
-        roots.Remove(Environment.ProcessId);
-        return [.. all.Where(p => roots.Contains(p.Id))];
+        var roots = all.Where(p => p.Id != Environment.ProcessId && (Bears(p.Id, wanted) || (p.Name == "postgres" && StandsIn(p.Id, folders)))).Select(p => p.Id);
+        return [.. HostProcesses.Tree(roots, all).Where(p => p.Id != Environment.ProcessId)];
     }
 
-    /// <summary>One process by its number; 0 and below would be whole groups.</summary>
-    public static void Kill(int id)
-    {
-        if (id > 1)
-            _ = SendSignal(id, SigKill);
-    }
+    public static void Kill(int id) => HostProcesses.Kill(id);
 
-    /// <summary>It runs no code until it is thawed; its sockets stay open and answer nothing.</summary>
-    public static void Freeze(int id)
-    {
-        if (id > 1)
-            _ = SendSignal(id, SigStop);
-    }
+    public static void Freeze(int id) => HostProcesses.Freeze(id);
 
-    public static void Thaw(int id)
-    {
-        if (id > 1)
-            _ = SendSignal(id, SigContinue);
-    }
+    public static void Thaw(int id) => HostProcesses.Thaw(id);
 
     /// <summary>The role that it was started as (`guard`, `agent`, …); null for what is no role of ours.</summary>
     public static string? RoleOf(int id)
@@ -102,9 +52,6 @@ internal static partial class ProcessTable
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException) { return false; }
     }
-
-    [LibraryImport("libc", EntryPoint = "kill")]
-    private static partial int SendSignal(int id, int signal);
 
     /// <summary>A session of one's own: a terminal's Ctrl+C and hang-up no longer reach this process.</summary>
     [LibraryImport("libc", EntryPoint = "setsid")]

@@ -1,5 +1,7 @@
 using System.Diagnostics;
 using System.Net;
+using BuildRunner.Core.Recovery;
+using BuildRunner.Server.Hosting;
 
 namespace BuildRunner.Dev;
 
@@ -19,6 +21,7 @@ internal sealed class Supervisor : IAsyncDisposable
     private readonly SemaphoreSlim _turn = new(1);
     private readonly Dictionary<string, (RegionPower Power, int Offs)> _power = DevRegion.All.ToDictionary(r => r.Code, _ => (RegionPower.On, 0));
     private readonly HashSet<string> _frozen = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, Cut> _cuts = new(StringComparer.Ordinal);
     private readonly TaskCompletionSource _stopAsked = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     public Supervisor(DevLayout layout, DevOptions options)
@@ -114,10 +117,22 @@ internal sealed class Supervisor : IAsyncDisposable
         };
     });
 
-    public Task<Done> PartitionAsync(DevRegion region, bool silent, Silence way) => InTurnAsync(() =>
+    /// <param name="region">The region.</param>
+    /// <param name="silent">Nothing answers; else connections are refused.</param>
+    /// <param name="way">Which way it is silent.</param>
+    /// <param name="limit">After this the links open by themselves, whoever asked for the cut; null: when somebody mends the region.</param>
+    /// <param name="by">Who cuts: only the same opens the links by <see cref="ConnectAsync"/>; null: a person.</param>
+    public Task<Done> PartitionAsync(DevRegion region, bool silent, Silence way, TimeSpan? limit = null, string? by = null) => InTurnAsync(() =>
     {
+        if (by is not null && _cuts.GetValueOrDefault(region.Code) is { By: var other } && other != by)
+            throw new InvalidOperationException($"{region.Code} is cut off by {other ?? "a person"} already.");
+        EndCut(region);
         _relays.Set(region, LinkState.Open);
         _relays.Set(region, silent ? LinkState.Silent : LinkState.Refusing, way);
+        var cut = new Cut(by);
+        _cuts[region.Code] = cut;
+        if (limit is { } most)
+            cut.Limit = new Timer(_ => Connect(region, cut), null, most, Timeout.InfiniteTimeSpan);
         return Task.FromResult(new Done(way switch
         {
             Silence.In => $"nothing reaches {region.Code} from the other regions and the server; what it sends arrives",
@@ -126,8 +141,46 @@ internal sealed class Supervisor : IAsyncDisposable
         }));
     });
 
+    /// <summary>Opens the links that the same cut; fine when they are open.</summary>
+    public Task<Done> ConnectAsync(DevRegion region, string by) => InTurnAsync(() =>
+    {
+        if (_cuts.GetValueOrDefault(region.Code) is not { } cut || cut.By != by)
+            return Task.FromResult(new Done($"{region.Code} is not cut off by {by}"));
+        EndCut(region);
+        _relays.Set(region, LinkState.Open);
+        return Task.FromResult(new Done($"{region.Code} is connected again"));
+    });
+
+    /// <summary>A cut has reached its limit; nothing happens when it is mended by then, or another is in its place.</summary>
+    private void Connect(DevRegion region, Cut cut)
+    {
+        if (!_turn.Wait(StopMax))
+            return; // the sandbox ends
+        try
+        {
+            if (State == "stopping" || _cuts.GetValueOrDefault(region.Code) != cut)
+                return;
+            EndCut(region);
+            _relays.Set(region, LinkState.Open);
+        }
+        finally { _turn.Release(); }
+    }
+
+    private void EndCut(DevRegion region)
+    {
+        if (_cuts.Remove(region.Code, out var cut))
+            cut.Limit?.Dispose();
+    }
+
+    private sealed class Cut(string? by)
+    {
+        public string? By => by;
+
+        public Timer? Limit { get; set; }
+    }
+
     /// <summary>Freezes parts of a region (SIGSTOP); <see cref="HealAsync"/> thaws them.</summary>
-    public Task<Done> FreezeAsync(DevRegion region, IReadOnlyCollection<FrozenPart> parts) => InTurnAsync(() =>
+    public Task<Done> FreezeAsync(DevRegion region, IReadOnlyCollection<FaultPart> parts) => InTurnAsync(() =>
     {
         var rows = Of(region);
         var chosen = rows.Where(row => parts.Any(part => IsPart(row, rows, part))).ToList();
@@ -158,11 +211,12 @@ internal sealed class Supervisor : IAsyncDisposable
     });
 
     /// <summary>Of PostgreSQL only its first process: its sessions go on, which is what makes it the worst of them.</summary>
-    private static bool IsPart(ProcessRow row, IReadOnlyList<ProcessRow> all, FrozenPart part) => part switch
+    private static bool IsPart(ProcessRow row, IReadOnlyList<ProcessRow> all, FaultPart part) => part switch
     {
-        FrozenPart.Region => true,
-        FrozenPart.Postgres => row.Name == "postgres" && all.All(p => p.Id != row.Parent || p.Name != "postgres"),
-        FrozenPart.Guard => ProcessTable.RoleOf(row.Id) == "guard",
+        FaultPart.Region => true,
+        FaultPart.Postgres => row.Name == "postgres" && all.All(p => p.Id != row.Parent || p.Name != "postgres"),
+        FaultPart.Database => row.Name == "postgres" || ProcessTable.RoleOf(row.Id) == "guard",
+        FaultPart.Guard => ProcessTable.RoleOf(row.Id) == "guard",
         _ => ProcessTable.RoleOf(row.Id) == "agent",
     };
 
@@ -172,6 +226,7 @@ internal sealed class Supervisor : IAsyncDisposable
         var (power, offs) = _power[region.Code];
         var links = _relays.StateOf(region);
         var frozen = _frozen.Remove(region.Code);
+        EndCut(region);
         _relays.Set(region, LinkState.Open);
         if (frozen)
             Thaw(region);
@@ -228,6 +283,8 @@ internal sealed class Supervisor : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await EndAllAsync();
+        foreach (var region in DevRegion.All)
+            EndCut(region);
         _relays.Dispose();
         foreach (var child in _children)
             child.Dispose();

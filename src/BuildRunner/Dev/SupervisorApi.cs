@@ -17,17 +17,6 @@ internal enum RegionPower
     Off,
 }
 
-/// <summary>What `br dev freeze` stops.</summary>
-internal enum FrozenPart
-{
-    Region,
-    Agent,
-    Guard,
-
-    /// <summary>The first process of PostgreSQL; its sessions go on.</summary>
-    Postgres,
-}
-
 /// <summary>`GET /v1/status` of the supervisor.</summary>
 internal sealed record SandboxStatus
 {

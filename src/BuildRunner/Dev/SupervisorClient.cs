@@ -1,33 +1,12 @@
-using System.Net.Sockets;
 using BuildRunner.Client;
+using BuildRunner.Server.Hosting;
 
 namespace BuildRunner.Dev;
 
 /// <summary>A command's line to the running supervisor of a data folder.</summary>
 internal static class SupervisorClient
 {
-    public static ApiConnection Connect(DevLayout layout)
-    {
-        var handler = new SocketsHttpHandler
-        {
-            UseProxy = false,
-            ConnectCallback = async (_, cancel) =>
-            {
-                var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
-                try
-                {
-                    await socket.ConnectAsync(new UnixDomainSocketEndPoint(layout.ControlSocket), cancel);
-                    return new NetworkStream(socket, ownsSocket: true);
-                }
-                catch
-                {
-                    socket.Dispose();
-                    throw;
-                }
-            },
-        };
-        return new ApiConnection(new HttpClient(handler) { BaseAddress = new Uri("http://supervisor"), Timeout = TimeSpan.FromSeconds(60) });
-    }
+    public static ApiConnection Connect(DevLayout layout) => new(UnixHttp.Open(layout.ControlSocket, TimeSpan.FromSeconds(60)));
 
     public static Task<SandboxStatus> StatusAsync(DevLayout layout, CancellationToken cancel) =>
         Connect(layout).GetAsync("/v1/status", DevJson.Default.SandboxStatus, cancel);

@@ -71,6 +71,9 @@ internal sealed class AgentHost : IAsyncDisposable
             await service.StartAsync(TestContext.Current.CancellationToken);
     }
 
+    /// <summary>What the agent does about a fault that a former one left, before it does anything else.</summary>
+    public Task BeginFaultsAsync() => _services.GetRequiredService<FaultDesk>().StartAsync(TestContext.Current.CancellationToken);
+
     public LeaseReading? Lease => _services.GetRequiredService<LeaseKeeper>().Reading;
 
     /// <summary>A new folder that PostgreSQL's user can enter.</summary>

@@ -7,6 +7,7 @@ using BuildRunner.Client.Regions;
 using BuildRunner.Client.Routing;
 using BuildRunner.Client.Runbooks;
 using BuildRunner.Core.Databases;
+using BuildRunner.Core.Recovery;
 using BuildRunner.Core.Regions;
 using BuildRunner.Core.Routing;
 using BuildRunner.Core.Runbooks;
@@ -45,6 +46,14 @@ public class FormatTests
         Assert.Equal("2", state.Steps[1].Outputs["epoch"]);
         Assert.Equal(1.5, state.Steps[0].Milliseconds);
         Assert.True(state.Report!.Value.GetProperty("success").ValueKind == JsonValueKind.False);
+    }
+
+    /// <summary>An auditor keeps a file for years. This one was made without this code: by a JSON library that sorts keys, and by openssl.</summary>
+    [Fact]
+    public void Evidence_AsRecorded_IsGenuineForEver()
+    {
+        var genuine = Assert.IsType<EvidenceVerdict.Genuine>(EvidenceFile.Verify(File.ReadAllBytes(Path.Combine(Recordings.Folder, "evidence.v1.json")), "SHA256:a56eebf89d4ea6645171b4a012e51e04a0ba404fda67efbb75fe44f63229c9b9"));
+        Assert.Equal(("house", 1, 3000.0, "approved"), (genuine.Evidence.Server, genuine.Evidence.Drills.Count, genuine.Evidence.Moves[0].OutageMs!.Value, genuine.Evidence.Approvals[0].Said));
     }
 
     /// <summary>What came later: conditions, groups, people, runs that are steps. Lines of before are read as they were.</summary>

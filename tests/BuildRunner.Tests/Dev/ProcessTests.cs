@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
 using BuildRunner.Dev;
+using BuildRunner.Server.Hosting;
 
 namespace BuildRunner.Tests.Dev;
 

@@ -31,10 +31,34 @@ public sealed class DrillTests(ITestOutputHelper output)
         var listed = (await sandbox.BrAsync("dr", "drill", "list", "--output", "json")).Fine().Json.GetProperty("drills");
         Assert.Equal(drill.GetProperty("id").GetString(), listed[0].GetProperty("id").GetString());
         Assert.Contains("success", (await sandbox.BrAsync("dr", "drill", "show")).Fine().Out, StringComparison.Ordinal);
+        await PractiseAsync(sandbox, before);
+    }
+
+    /// <summary>People find what is lost, say so, and bring writes back themselves; the house times them and puts everything back.</summary>
+    private async Task PractiseAsync(Sandbox sandbox, string before)
+    {
+        using var practice = sandbox.Start("dr", "drill", "run", "--practice", "--participants", "ada,ben", "--output", "json");
+        var (said, wrong) = (practice.StandardOutput.ReadToEndAsync(Cancel), practice.StandardError.ReadToEndAsync(Cancel));
+        string? run = null;
+        await Eventually.TrueAsync(async () =>
+        {
+            run = (await sandbox.BrAsync("runbook", "status", "--output", "json")).Fine().Json.GetProperty("runs").EnumerateArray()
+                .FirstOrDefault(r => r.GetProperty("waiting").EnumerateArray().Any(w => w.GetProperty("step").GetString() == "known")) is { ValueKind: JsonValueKind.Object } found ? found.GetProperty("id").GetString() : null;
+            return run is not null;
+        }, "people are waited for", Cancel, TimeSpan.FromSeconds(60));
+        (await sandbox.BrAsync("runbook", "confirm", run!, "--step", "known", "--note", "ada: no writes, us-east-1's database is gone")).Fine();
+        (await sandbox.BrAsync("dr", "failover", "--target", "us-west-1", "--reason", "practice", "--yes")).Fine();
+        await practice.WaitForExitAsync(Cancel).WaitAsync(TimeSpan.FromSeconds(120), Cancel);
+        Assert.True(practice.ExitCode == 0, $"exit {practice.ExitCode}\n{await said}\n{await wrong}");
+        var drill = JsonDocument.Parse(await said).RootElement.GetProperty("drill");
+        output.WriteLine($"{drill}");
+        Assert.Equal(("success", "us-west-1", "stopped"), (drill.GetProperty("outcome").GetString(), drill.GetProperty("to").GetString(), drill.GetProperty("proof").GetString()));
+        Assert.All(new[] { "detection_minutes", "decision_minutes", "recovery_minutes", "rto_achieved_minutes" }, name => Assert.True(drill.GetProperty(name).GetDouble() > 0));
+        Assert.Equal(before, await HouseAsync(sandbox));
     }
 
     /// <summary>Who is what, whom it follows, and what names answer, as the status tells it.</summary>
-    private static async Task<string> HouseAsync(Sandbox sandbox)
+    internal static async Task<string> HouseAsync(Sandbox sandbox)
     {
         var status = (await sandbox.BrAsync("dr", "status", "--output", "json")).Fine().Json;
         var database = status.GetProperty("databases")[0];

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Text.Json;
 using BuildRunner.Dev;
+using BuildRunner.Server.Hosting;
 using BuildRunner.Tests.Support;
 
 namespace BuildRunner.Tests.EndToEnd;

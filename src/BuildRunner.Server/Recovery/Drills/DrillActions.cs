@@ -1,20 +1,19 @@
 using System.Text.Json;
-using BuildRunner.Client;
-using BuildRunner.Client.Databases;
 using BuildRunner.Client.Recovery;
 using BuildRunner.Client.Runbooks;
 using BuildRunner.Core.Databases;
-using BuildRunner.Core.Policy;
 using BuildRunner.Core.Recovery;
+using BuildRunner.Core.Regions;
 using BuildRunner.Server.Databases;
 using BuildRunner.Server.Hosting;
+using BuildRunner.Server.Regions;
 using BuildRunner.Server.Recovery.Failover;
 using BuildRunner.Server.Runbooks;
 
 namespace BuildRunner.Server.Recovery.Drills;
 
-/// <summary>`drill.begin`: notes how the house stands; everything must be the same when the drill is over.</summary>
-internal sealed class DrillBeginAction(DrillStateReader states, Epochs epochs) : IAction
+/// <summary>`drill.begin`: notes how the house stands; everything must be the same when the drill is over. Undone last: it ends when that is so again.</summary>
+internal sealed class DrillBeginAction(DrillStateReader states, Epochs epochs, TimeProvider time) : IAction
 {
     public string Name => "drill.begin";
 
@@ -27,54 +26,9 @@ internal sealed class DrillBeginAction(DrillStateReader states, Epochs epochs) :
             ("primary", record.Primary), ("epoch", record.Epoch.ToString(CultureInfo.InvariantCulture)), ("automatic", context.Inputs.GetValueOrDefault("automatic", "false")),
             ("state", JsonSerializer.Serialize(state, DrillsJson.Default.DrillState)));
     }
-}
 
-/// <summary>`fault.inject`: breaks a region's database through its agent. Arguments: `region`, `fault` (`kill`, `stop`). Its undo mends it.</summary>
-internal sealed class FaultInjectAction(INodeLinks links, INodeReports reports) : IAction
-{
-    /// <summary>The agent mends it by itself after this, whatever becomes of the server.</summary>
-    private const int SecondsMax = 900;
-    private static readonly TimeSpan OrderMax = TimeSpan.FromSeconds(8);
-
-    public string Name => "fault.inject";
-
-    public Task<ActionCheck> CheckAsync(ActionContext context, CancellationToken cancel) => Task.FromResult(
-        Kind(context) is null ? new ActionCheck { Problems = [$"`fault: {context.Argument("fault")}` is neither kill nor stop."] } : new ActionCheck { Note = "for real", Expected = TimeSpan.FromMilliseconds(200) });
-
-    public async Task<ActionOutcome> ActAsync(ActionContext context, CancellationToken cancel)
-    {
-        if (Kind(context) is not { } kind)
-            return new ActionOutcome.Refused($"`fault: {context.Argument("fault")}` is neither kill nor stop.");
-        var region = context.Arguments["region"];
-        var answer = await links.GiveAsync(Orders.Agent(region), context.Key, FaultOrders.Inject, 0, context,
-            new FaultOrder(kind, context.Run, SecondsMax), WireJson.Default.FaultOrder, WireJson.Default.FaultResult, OrderMax, cancel);
-        return answer.Data is { } done ? ActionOutcome.Finished(("evidence", done.Evidence)) : answer.Failure($"Breaking {region}");
-    }
-
-    public Task<ActionVerdict> VerifyAsync(ActionContext context, CancellationToken cancel) => Task.FromResult<ActionVerdict>(
-        reports.Agent(context.Arguments["region"])?.Database?.Fault is { } fault && fault.EndsWith(context.Run, StringComparison.Ordinal)
-            ? new ActionVerdict.So(new Dictionary<string, string> { ["evidence"] = fault })
-            : new ActionVerdict.NotSo("nothing is broken there by this run"));
-
-    public Task<ActionOutcome> UndoAsync(ActionContext context, CancellationToken cancel) => LiftAsync(links, context, cancel);
-
-    internal static async Task<ActionOutcome> LiftAsync(INodeLinks links, ActionContext context, CancellationToken cancel)
-    {
-        var region = context.Arguments["region"];
-        var answer = await links.GiveAsync(Orders.Agent(region), $"{context.Key}/lift", FaultOrders.Lift, 0, context,
-            new FaultOrder(FaultKind.Kill, context.Run, SecondsMax), WireJson.Default.FaultOrder, WireJson.Default.FaultResult, OrderMax, cancel);
-        return answer.Data is { } done ? ActionOutcome.Finished(("evidence", done.Evidence)) : answer.Failure($"Mending {region}");
-    }
-
-    private static FaultKind? Kind(ActionContext context) => context.Argument("fault") switch { "kill" => FaultKind.Kill, "stop" => FaultKind.Stop, _ => null };
-}
-
-/// <summary>`fault.lift`: mends what this run broke in a region.</summary>
-internal sealed class FaultLiftAction(INodeLinks links) : IAction
-{
-    public string Name => "fault.lift";
-
-    public Task<ActionOutcome> ActAsync(ActionContext context, CancellationToken cancel) => FaultInjectAction.LiftAsync(links, context, cancel);
+    public Task<ActionOutcome> UndoAsync(ActionContext context, CancellationToken cancel) =>
+        context.Outputs.TryGetValue($"{context.Step.Id}.state", out var before) ? DrillCompareAction.WaitAsync(states, time, before, context, cancel) : Task.FromResult(ActionOutcome.Finished());
 }
 
 /// <summary>
@@ -87,10 +41,12 @@ internal sealed class DrillRecoveredAction(Epochs epochs, RunRecords runs, TimeP
 
     public string Name => "drill.recovered";
 
+    internal static TimeSpan OutageMax(ActionContext context) => TimeSpan.FromSeconds(double.TryParse(context.Argument("outage_max"), CultureInfo.InvariantCulture, out var seconds) ? seconds : 60);
+
     public async Task<ActionOutcome> ActAsync(ActionContext context, CancellationToken cancel)
     {
         var (database, former, epoch) = (context.Arguments["database"], context.Arguments["former"], long.Parse(context.Arguments["epoch"], CultureInfo.InvariantCulture));
-        var most = TimeSpan.FromSeconds(double.TryParse(context.Argument("outage_max"), CultureInfo.InvariantCulture, out var seconds) ? seconds : 60);
+        var most = OutageMax(context);
         while (true)
         {
             var record = await epochs.GetAsync(database, cancel);
@@ -106,8 +62,11 @@ internal sealed class DrillRecoveredAction(Epochs epochs, RunRecords runs, TimeP
     }
 }
 
-/// <summary>`drill.rejoined`: waits until a region follows the primary again and, where its WAL can be read, what was lost has been counted.</summary>
-internal sealed class DrillRejoinedAction(Epochs epochs, INodeReports reports, RunRecords runs, TimeProvider time) : IAction
+/// <summary>
+/// `drill.rejoined`: waits until a region follows the primary again and could become it (the move home that comes next would be refused else, and a refusal is not
+/// repeated) and, where its WAL can be read, what was lost has been counted.
+/// </summary>
+internal sealed class DrillRejoinedAction(Epochs epochs, INodeReports reports, RunRecords runs, FailoverReader reader, TimeProvider time) : IAction
 {
     private static readonly TimeSpan Look = TimeSpan.FromMilliseconds(200);
 
@@ -124,14 +83,59 @@ internal sealed class DrillRejoinedAction(Epochs epochs, INodeReports reports, R
         {
             var record = await epochs.GetAsync(database, cancel);
             var reading = reports.Agent(region)?.Database;
-            if (record is not null && SettleFollowersAction.Follows(reading, record) && reading!.LagSeconds is not null)
+            var stands = SwitchoverPlanner.Plan(await reader.ReadAsync(database, cancel), new SwitchoverWish { Target = region }).Problems;
+            if (record is not null && SettleFollowersAction.Follows(reading, record) && reading!.LagSeconds is not null && stands.Count == 0)
             {
                 rejoined ??= time.GetTimestamp();
                 var failover = (await runs.ListAsync(cancel)).FirstOrDefault(r => DrillSource.IsRecovery(r, context.Run, context.RunStartedAt, database));
                 if (failover?.Lost?.Commits is not null || time.GetElapsedTime(rejoined.Value) > CountMax)
                     return ActionOutcome.Finished(("lost_commits", failover?.Lost?.Commits?.ToString(CultureInfo.InvariantCulture)));
             }
-            context.Progress($"{region} is {SettleFollowersAction.Said(reading)}");
+            context.Progress(record is not null && SettleFollowersAction.Follows(reading, record) && stands.Count > 0 ? stands[0] : $"{region} is {SettleFollowersAction.Said(reading)}");
+            await Task.Delay(Look, time, cancel);
+        }
+    }
+}
+
+/// <summary>
+/// `drill.endured`: waits until the faults are over, with the primary where it was. A failover refutes the scenario; users who cannot write for longer than
+/// `outage_max` seconds end it. Output `ms`: the longest time in which the primary's region was seen down.
+/// </summary>
+internal sealed class DrillEnduredAction(Epochs epochs, IRegionHealth health, TimeProvider time) : IAction
+{
+    private static readonly TimeSpan Look = TimeSpan.FromMilliseconds(200);
+
+    public string Name => "drill.endured";
+
+    public async Task<ActionOutcome> ActAsync(ActionContext context, CancellationToken cancel)
+    {
+        var (database, former, epoch) = (context.Arguments["database"], context.Arguments["former"], long.Parse(context.Arguments["epoch"], CultureInfo.InvariantCulture));
+        if (DrillFault.Read(context.Arguments["faults"], out var faults) is { } wrong)
+            return new ActionOutcome.Refused(wrong);
+        var most = DrillRecoveredAction.OutageMax(context);
+        var over = context.RunStartedAt + faults.Max(f => f.After + f.Duration);
+        var (worst, down) = (TimeSpan.Zero, (long?)null);
+        while (true)
+        {
+            var record = await epochs.GetAsync(database, cancel);
+            if (record is not { State: EpochState.Open } || record.Epoch != epoch)
+                return new ActionOutcome.Failed($"The house moved the primary ({(record is null ? "no epoch" : $"{record.Primary}, epoch {record.Epoch}")}), and it should have stayed in {former}. Where it has gone to, `br dr failback --target {former}` brings it back.");
+            if (health.Current.FirstOrDefault(v => v.Code == former) is { Health: HealthState.Unhealthy })
+            {
+                down ??= time.GetTimestamp();
+                var long_ = time.GetElapsedTime(down.Value);
+                worst = long_ > worst ? long_ : worst;
+                if (long_ > most)
+                    return new ActionOutcome.Refused($"{former}, which takes writes, has been down for {most.TotalSeconds:0} s.");
+            }
+            else
+            {
+                down = null;
+            }
+            var left = over - time.GetUtcNow();
+            if (left <= TimeSpan.Zero)
+                return ActionOutcome.Finished(("primary", former), ("ms", worst.TotalMilliseconds.ToString("0", CultureInfo.InvariantCulture)));
+            context.Progress($"{left.TotalSeconds:0} s of faults are left");
             await Task.Delay(Look, time, cancel);
         }
     }
@@ -141,20 +145,25 @@ internal sealed class DrillRejoinedAction(Epochs epochs, INodeReports reports, R
 internal sealed class DrillCompareAction(DrillStateReader states, TimeProvider time) : IAction
 {
     private static readonly TimeSpan Look = TimeSpan.FromMilliseconds(500);
-    private static readonly TimeSpan CompareMax = TimeSpan.FromSeconds(75);
+
+    /// <summary>Left of the step's time to say what is not as it was.</summary>
+    private static readonly TimeSpan Rest = TimeSpan.FromSeconds(15);
 
     public string Name => "drill.compare";
 
-    public async Task<ActionOutcome> ActAsync(ActionContext context, CancellationToken cancel)
+    public Task<ActionOutcome> ActAsync(ActionContext context, CancellationToken cancel) => WaitAsync(states, time, context.Arguments["before"], context, cancel);
+
+    internal static async Task<ActionOutcome> WaitAsync(DrillStateReader states, TimeProvider time, string noted, ActionContext context, CancellationToken cancel)
     {
-        var before = JsonSerializer.Deserialize(context.Arguments["before"], DrillsJson.Default.DrillState) ?? throw new JsonException("the state before the drill is null");
+        var before = JsonSerializer.Deserialize(noted, DrillsJson.Default.DrillState) ?? throw new JsonException("the state before the drill is null");
+        var database = context.Arguments["database"];
         var began = time.GetTimestamp();
         while (true)
         {
-            IReadOnlyList<string> differences = await states.ReadAsync(context.Arguments["database"], cancel) is { } now ? DrillState.Differences(before, now) : ["the database has no epoch"];
+            IReadOnlyList<string> differences = await states.ReadAsync(database, cancel) is { } now ? DrillState.Differences(before, now) : ["the database has no epoch"];
             if (differences.Count == 0)
                 return ActionOutcome.Finished(("differences", "none"));
-            if (time.GetElapsedTime(began) > CompareMax)
+            if (time.GetElapsedTime(began) > context.Step.Timeout - Rest)
                 return new ActionOutcome.Failed($"Not as it was: {string.Join("; ", differences)}.");
             context.Progress(differences[0]);
             await Task.Delay(Look, time, cancel);

@@ -1,10 +1,8 @@
 using System.Text.Json;
 using BuildRunner.Client.Recovery;
 using BuildRunner.Client.Runbooks;
-using BuildRunner.Core.Databases;
 using BuildRunner.Core.Policy;
 using BuildRunner.Core.Recovery;
-using BuildRunner.Core.Regions;
 using BuildRunner.Core.Runbooks;
 using BuildRunner.Server.Policy;
 using BuildRunner.Server.Recovery.Failover;
@@ -12,10 +10,17 @@ using BuildRunner.Server.Runbooks;
 
 namespace BuildRunner.Server.Recovery.Drills;
 
-/// <summary>The runbook `drill-failover` with what only this room knows: whether all is well enough to break it, and what came of it.</summary>
-internal sealed class DrillSource(FailoverReader reader, DrillStateReader states, RunRecords runs, IPolicySource policy) : RunbookSource(Runbook)
+/// <summary>The runbook of a kind of drill with what only this room knows: whether all is well enough to break it, and what came of it.</summary>
+internal abstract class DrillSource(string runbook, string kind, FailoverReader reader, DrillStateReader states, RunRecords runs, IPolicySource policy) : RunbookSource(runbook)
 {
-    public const string Runbook = "drill-failover";
+    public const string Failover = "drill-failover";
+    public const string Scenario = "drill-scenario";
+    public const string Practice = "drill-practice";
+
+    /// <summary>Who starts the drills of the calendar.</summary>
+    public const string Calendar = "drill calendar";
+
+    public static bool IsDrill(string runbook) => runbook is Failover or Scenario or Practice;
 
     public override string? WhyNot(PolicyDocument document, bool automatic) => document.WhyNoFailover() ?? (automatic ? document.WhyNoAutomaticAct(frozen: false) : null);
 
@@ -28,71 +33,96 @@ internal sealed class DrillSource(FailoverReader reader, DrillStateReader states
         foreach (var (name, value) in inputs)
             complete[name] = value;
         complete["automatic"] = policy.Current.WhyNoAutomaticFailover(policy.Freeze is not null) is null ? "true" : "false";
-        return new RunAdmission(complete, [.. Problems(facts, await states.ReadAsync(database, cancel)), .. plan.Problems], plan.Notes);
+        List<string> problems = [.. DrillPlanner.Problems(facts, await states.ReadAsync(database, cancel))];
+        if (problems.Count == 0)
+            problems.AddRange(Complete(complete, facts, plan));
+        return new RunAdmission(complete, problems, plan.Notes);
     }
 
     public override async Task<RunReport?> ReportAsync(RunState state, RunPhase outcome, CancellationToken cancel)
     {
         var failover = (await runs.ListAsync(cancel)).FirstOrDefault(r => IsRecovery(r, state.Run, state.StartedAt, state.Inputs.GetValueOrDefault("database", "main")));
         var report = failover?.Report is { } data ? JsonSerializer.Deserialize(data, RecoveryJson.Default.FailoverReport) : null;
-        string? Output(string name) => state.Outputs.TryGetValue(name, out var value) ? value : null;
+        // Also of steps that were taken back: an aborted drill says what it had broken.
+        string? Output(string name) => name.Split('.') is [var id, var key] && state.Steps.FirstOrDefault(s => s.Step.Id == id)?.Outputs.TryGetValue(key, out var value) == true ? value : null;
         var objectives = policy.Current.Recovery;
-        var outage = failover?.OutageMs ?? (double.TryParse(Output("recovered.ms"), CultureInfo.InvariantCulture, out var ms) ? ms : null);
+        var endured = double.TryParse(Output("endured.ms"), CultureInfo.InvariantCulture, out var down) ? (double?)down : null;
+        var outage = failover?.OutageMs ?? endured ?? (double.TryParse(Output("recovered.ms"), CultureInfo.InvariantCulture, out var ms) ? ms : null);
+        var (said, by) = DrillOutcome.Of(state, outcome);
         var record = new DrillRecord
         {
             Id = state.Run,
-            Type = "manual",
-            Kind = "failover",
-            Scenario = $"primary_region_failure ({state.Inputs.GetValueOrDefault("fault", "kill")} of the database in {Output("begin.primary") ?? "the primary's region"})",
+            Type = state.Actor == Calendar ? "scheduled" : "manual",
+            Kind = kind,
+            Scenario = Told(state, Output("begin.primary")),
             StartedAt = state.StartedAt,
             EndedAt = state.FinishedAt,
-            Outcome = outcome switch { RunPhase.Succeeded => "success", RunPhase.Aborted => "aborted", _ => "failed" },
+            Outcome = said,
+            AbortedBy = by,
+            Faults = state.Inputs.GetValueOrDefault("faults") is { Length: > 0 } faults ? faults : null,
             RtoAchievedMinutes = outage / 60_000,
-            RpoAchievedMinutes = failover?.Lost is { Commits: 0 } ? 0 : failover?.Lost?.Seconds / 60,
+            RpoAchievedMinutes = endured is not null && failover is null ? 0 : failover?.Lost is { Commits: 0 } ? 0 : failover?.Lost?.Seconds / 60,
             RtoObjectiveMinutes = objectives.Rto.TotalMinutes,
             RpoObjectiveMinutes = objectives.Rpo.TotalMinutes,
-            Notes = Notes(state, outcome, report),
+            Notes = DrillOutcome.Notes(state, outcome, report?.Warnings ?? []),
             From = Output("begin.primary"),
             To = failover?.Inputs.GetValueOrDefault("target"),
             OutageMs = outage,
-            LostCommits = failover?.Lost?.Commits,
+            LostCommits = endured is not null && failover is null ? 0 : failover?.Lost?.Commits,
             Failover = failover?.Id,
-            Proof = report?.Proof?.Kind.ToString().ToLowerInvariant(),
+            Proof = report?.Proof?.Kind is { } proof ? FaultKinds.Word(proof) : null,
             Actor = state.Actor,
             Reason = state.Reason,
         };
-        return new RunReport(JsonSerializer.SerializeToElement(record, DrillsJson.Default.DrillRecord), failover?.OutageMs, failover?.Lost);
+        return new RunReport(JsonSerializer.SerializeToElement(Add(record, state, failover), DrillsJson.Default.DrillRecord), failover?.OutageMs, failover?.Lost);
     }
 
-    /// <summary>The failover that a drill's fault led to: its own child, or the one that the house began by itself.</summary>
+    /// <summary>Fills in the inputs of this kind of drill; answers what stands against it.</summary>
+    protected virtual IEnumerable<string> Complete(IDictionary<string, string> inputs, FailoverFacts facts, FailoverPlan plan) => plan.Problems;
+
+    /// <summary>What was broken, for people.</summary>
+    protected abstract string Told(RunState state, string? primary);
+
+    /// <summary>What only this kind of drill knows.</summary>
+    protected virtual DrillRecord Add(DrillRecord record, RunState state, RunRecord? failover) => record;
+
+    /// <summary>The failover that a drill's fault led to: its own child, or the one that the house, or a person, began.</summary>
     public static bool IsRecovery(RunRecord run, string drill, DateTimeOffset since, string database) =>
         run.Runbook == FailoverRunbook.Name && run.StartedAt >= since && run.Inputs.GetValueOrDefault("database", "main") == database && (run.Parent is null || run.Parent == drill);
+}
 
-    private static IEnumerable<string> Problems(FailoverFacts facts, DrillState? state)
+/// <summary>The weekly drill: the primary's database is lost.</summary>
+internal sealed class FailoverDrill(FailoverReader reader, DrillStateReader states, RunRecords runs, IPolicySource policy) : DrillSource(Failover, "failover", reader, states, runs, policy)
+{
+    protected override string Told(RunState state, string? primary) =>
+        $"primary_region_failure ({state.Inputs.GetValueOrDefault("fault", "kill")} of the database in {primary ?? "the primary's region"})";
+}
+
+/// <summary>The monthly drill: what a scenario names.</summary>
+internal sealed class ScenarioDrill(FailoverReader reader, DrillStateReader states, RunRecords runs, IPolicySource policy, DrillScenarios scenarios) : DrillSource(Scenario, "scenario", reader, states, runs, policy)
+{
+    protected override IEnumerable<string> Complete(IDictionary<string, string> inputs, FailoverFacts facts, FailoverPlan plan)
     {
-        if (facts.Record is not { State: EpochState.Open } record)
+        IReadOnlyList<DrillFault> faults;
+        if (inputs.TryGetValue("faults", out var line) && line.Length > 0)
         {
-            yield return $"{facts.Database} is being moved, or has never been open: a drill begins when all is well. Look at `br dr status`.";
-            yield break;
+            if (DrillFault.Read(line, out faults) is { } wrong)
+                return [wrong];
         }
-        foreach (var region in facts.Regions.Where(r => r.Health is not HealthState.Healthy))
-            yield return $"{region.Code} is {Words.Of(region.Health)}{(region.HealthReason.Length > 0 ? $" ({region.HealthReason})" : "")}: a drill begins when all is well. Mend it first.";
-        foreach (var code in record.Candidates.Where(c => c != record.Primary))
+        else
         {
-            if (facts.Region(code) is not { Reading: { State: DatabaseState.Standby, Streaming: true } })
-                yield return $"The copy in {code} does not stream from {record.Primary}: a drill begins when all is well.";
+            var (scenario, why) = scenarios.Find(inputs["scenario"]);
+            if (scenario is null)
+                return [why];
+            faults = scenario.Faults;
+            inputs["expect"] = FaultKinds.Word(scenario.Expect);
         }
-        foreach (var region in state?.Regions.Where(r => r.Fault is not null) ?? [])
-            yield return $"{region.Code} is kept broken ({region.Fault}): one drill at a time. It is mended by itself within 15 min.";
-        if (state?.Holds.Count > 0)
-            yield return $"Writes are held ({string.Join(", ", state.Holds)}): a drill begins when nothing is under way.";
+        if (!FaultKinds.TryWord<DrillExpectation>(inputs.TryGetValue("expect", out var word) ? word : "failover", out var expect))
+            return [$"`expect: {word}` is neither failover nor endure."];
+        faults = DrillPlanner.Resolve(faults, facts, plan.Target);
+        inputs["faults"] = DrillFault.Write(faults);
+        return [.. expect == DrillExpectation.Failover ? plan.Problems : [], .. DrillPlanner.Problems(facts, faults, expect)];
     }
 
-    private static string Notes(RunState state, RunPhase outcome, FailoverReport? report)
-    {
-        if (outcome == RunPhase.Succeeded)
-            return $"Drill completed successfully: everything is as it was{(report?.Warnings.Count > 0 ? $". {string.Join(" ", report.Warnings)}" : "")}";
-        var failed = state.Steps.Where(s => s.Status == StepStatus.Failed).Select(s => $"{s.Step.Id}: {s.Error}");
-        return string.Join(" ", [.. failed, state.Outcome ?? "", state.Person ?? ""]).Trim();
-    }
+    protected override string Told(RunState state, string? primary) => state.Inputs.GetValueOrDefault("scenario", "scenario");
 }

@@ -17,6 +17,9 @@ internal sealed record OrderAnswer<T>(T? Data, string? Error, bool Refused, bool
 
 internal static class Orders
 {
+    /// <summary>An agent that was cut off has called again after this.</summary>
+    public static readonly TimeSpan ReturnMax = TimeSpan.FromSeconds(30);
+
     /// <summary>Gives an order under an epoch and this server's fencing token; unlike the plain call it keeps apart what failed and what was not answered.</summary>
     public static async Task<OrderAnswer<TResult>> GiveAsync<TArguments, TResult>(
         this INodeLinks links, NodeName node, string id, string kind, long epoch, ActionContext context, TArguments arguments,

@@ -1,7 +1,7 @@
 using System.Diagnostics;
-using System.Net.Sockets;
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using BuildRunner.Server.Hosting;
 using BuildRunner.Server.Policy;
 
 namespace BuildRunner.Server.Recovery.Failover;
@@ -35,8 +35,6 @@ internal sealed partial class PowerJson : JsonSerializerContext;
 /// <summary>The driver that the policy in force names: `none`, `supervisor`, `exec`.</summary>
 internal sealed class PolicyPowerDriver(IPolicySource policy) : IPowerDriver
 {
-    public const string SupervisorVariable = "BR_SUPERVISOR";
-
     public bool Ready => policy.Current.Recovery switch
     {
         { PowerDriver: "supervisor" } => File.Exists(Socket),
@@ -51,30 +49,13 @@ internal sealed class PolicyPowerDriver(IPolicySource policy) : IPowerDriver
         var none => throw new InvalidOperationException($"The power driver is '{none}': it turns nothing off."),
     };
 
-    private static string? Socket => Environment.GetEnvironmentVariable(SupervisorVariable);
+    private static string? Socket => Environment.GetEnvironmentVariable(UnixHttp.SupervisorVariable);
 
     private static async Task<PowerOff> SupervisorAsync(string region, CancellationToken cancel)
     {
-        var path = Socket ?? throw new InvalidOperationException($"{SupervisorVariable} names no socket.");
-        using var http = new HttpClient(new SocketsHttpHandler
-        {
-            UseProxy = false,
-            ConnectCallback = async (_, stop) =>
-            {
-                var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
-                try
-                {
-                    await socket.ConnectAsync(new UnixDomainSocketEndPoint(path), stop);
-                    return new NetworkStream(socket, ownsSocket: true);
-                }
-                catch
-                {
-                    socket.Dispose();
-                    throw;
-                }
-            },
-        });
-        using var answer = await http.PostAsync(new Uri($"http://supervisor/v1/power/{region}/off"), null, cancel);
+        var path = Socket ?? throw new InvalidOperationException($"{UnixHttp.SupervisorVariable} names no socket.");
+        using var http = UnixHttp.Open(path, TimeSpan.FromSeconds(100));
+        using var answer = await http.PostAsync(new Uri($"/v1/power/{region}/off", UriKind.Relative), null, cancel);
         var text = await answer.Content.ReadAsStringAsync(cancel);
         if (!answer.IsSuccessStatusCode)
             throw new InvalidOperationException($"The supervisor answered {(int)answer.StatusCode}: {text}");
