@@ -86,6 +86,12 @@ public sealed record RecoveryRules
     /// <summary>Driver that can prove a region powered off: `none`, `supervisor` (br dev), `exec`.</summary>
     public string PowerDriver { get; init; } = "none";
     public IReadOnlyList<string> PowerCommand { get; init; } = [];
+
+    /// <summary>Who is called when a region is lost, as it stands on the recovery sheet: names and numbers.</summary>
+    public IReadOnlyList<string> Contacts { get; init; } = [];
+
+    /// <summary>Where the key for a failover without the server lies, for people; empty: only beside the agents.</summary>
+    public string KeyKept { get; init; } = "";
 }
 
 public enum ReplicationMode
@@ -197,6 +203,9 @@ public sealed record DatabaseDefinition
     /// <summary>Database and role that applications use.</summary>
     public string DatabaseName { get; init; } = "app";
     public string User { get; init; } = "app";
+
+    /// <summary>Roles as which runbooks may run statements (action `sql`); none: no runbook runs any.</summary>
+    public IReadOnlyList<string> RunbookRoles { get; init; } = [];
 }
 
 /// <summary>The section `health`.</summary>

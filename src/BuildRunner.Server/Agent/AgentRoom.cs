@@ -22,6 +22,7 @@ public static class AgentRoom
             Token = File.ReadAllText(options.TokenFile).Trim(),
             MemoryFolder = Path.Combine(options.DataFolder, "orders"),
         });
+        services.AddSingleton<ServerLine>();
         services.AddSingleton<AgentStateFile>();
         services.AddSingleton<AssignmentBook>();
         services.AddSingleton(_ => PostgresAccount.Find());
@@ -37,6 +38,7 @@ public static class AgentRoom
         services.AddSingleton<DatabaseOrderDesk>();
         services.AddSingleton<SwitchoverDesk>();
         services.AddSingleton<ExecDesk>();
+        services.AddSingleton<SqlDesk>();
         services.AddSingleton<FaultDesk>();
         services.AddSingleton<PromiseKeeper>();
         services.AddSingleton<PeerCalls>();

@@ -9,7 +9,7 @@ using BuildRunner.Server.Hosting;
 namespace BuildRunner.Server.Agent;
 
 /// <summary>What an agent does with what the server tells it, and what it reports.</summary>
-internal sealed class AgentWork(AgentOptions options, AgentStateFile state, AssignmentBook book, DatabaseKeeper keeper, ReadingLoop readings, SettingsLoop settings, InstanceLoop instances, DatabaseOrderDesk desk, SwitchoverDesk switchover, PromiseKeeper promises, FaultDesk faults, ExecDesk exec) : INodeWork
+internal sealed class AgentWork(AgentOptions options, AgentStateFile state, AssignmentBook book, DatabaseKeeper keeper, ReadingLoop readings, SettingsLoop settings, InstanceLoop instances, DatabaseOrderDesk desk, SwitchoverDesk switchover, PromiseKeeper promises, FaultDesk faults, ExecDesk exec, SqlDesk sql, PostgresDriver driver) : INodeWork
 {
     public long DocumentVersion => book.Current?.Version ?? 0;
 
@@ -30,7 +30,7 @@ internal sealed class AgentWork(AgentOptions options, AgentStateFile state, Assi
         return order.Kind switch
         {
             DatabaseOrders.Fence => await DoAsync(order, WireJson.Default.FenceOrder, WireJson.Default.FenceResult, desk.FenceAsync, cancel),
-            DatabaseOrders.Refuse => await DoAsync(order, WireJson.Default.RefuseOrder, WireJson.Default.RefuseResult, (refuse, _) => Task.FromResult(promises.Refuse(refuse.Epoch)), cancel),
+            DatabaseOrders.Refuse => await DoAsync(order, WireJson.Default.RefuseOrder, WireJson.Default.RefuseResult, (refuse, _) => Task.FromResult(promises.Refuse(refuse.Epoch, refuse.Run)), cancel),
             DatabaseOrders.Cut => await DoAsync(order, WireJson.Default.CutOrder, WireJson.Default.CutResult, desk.CutAsync, cancel),
             DatabaseOrders.Uncut => await DoAsync(order, WireJson.Default.CutOrder, WireJson.Default.CutResult, desk.UncutAsync, cancel),
             DatabaseOrders.CatchUp => await DoAsync(order, WireJson.Default.CatchUpOrder, WireJson.Default.CutResult, desk.CatchUpAsync, cancel),
@@ -40,6 +40,7 @@ internal sealed class AgentWork(AgentOptions options, AgentStateFile state, Assi
             DatabaseOrders.Prepare => await DoAsync(order, WireJson.Default.SwitchOrder, WireJson.Default.PrepareResult, switchover.PrepareAsync, cancel),
             DatabaseOrders.Seal => await DoAsync(order, WireJson.Default.SwitchOrder, WireJson.Default.SealResult, switchover.SealAsync, cancel),
             DatabaseOrders.Unseal => await DoAsync(order, WireJson.Default.SwitchOrder, WireJson.Default.SealResult, switchover.UnsealAsync, cancel),
+            SqlOrders.Run => await DoAsync(order, WireJson.Default.SqlOrder, WireJson.Default.SqlResult, sql.RunAsync, cancel),
             DatabaseOrders.Reach => await DoAsync(order, WireJson.Default.ReachOrder, WireJson.Default.ReachResult, switchover.ReachAsync, cancel),
             _ => new OrderResult { Id = order.Id, Done = false, Refused = true, Error = $"agent/{options.Region} does not know the order {order.Kind}." },
         };
@@ -54,6 +55,7 @@ internal sealed class AgentWork(AgentOptions options, AgentStateFile state, Assi
         PeerPort = options.PeerPort,
         StartAsk = keeper.StartAsk,
         FencingToken = state.Current.SeenToken,
+        GatewayKey = options.DatabasePort != 0 && driver.GatewayKey is { } key ? Convert.ToBase64String(key) : null,
         Database = settings.Join(readings.Last),
         Instances = instances.Readings,
     }, WireJson.Default.AgentReport);

@@ -15,6 +15,7 @@ internal sealed class GatewayTable
 {
     private readonly string _tableFile;
     private readonly string _keysFile;
+    private readonly string _summonFile;
     private readonly TimeProvider _time;
     private readonly Lock _gate = new();
     private readonly Dictionary<(string Database, string HoldId), long> _holdSeen = [];
@@ -25,7 +26,7 @@ internal sealed class GatewayTable
     public GatewayTable(string folder, TimeProvider time)
     {
         Directory.CreateDirectory(folder);
-        (_tableFile, _keysFile, _time) = (Path.Combine(folder, "table.json"), Path.Combine(folder, "affinity-keys"), time);
+        (_tableFile, _keysFile, _summonFile, _time) = (Path.Combine(folder, "table.json"), Path.Combine(folder, "affinity-keys"), Path.Combine(folder, "summon-key"), time);
     }
 
     /// <summary>Null until the first table.</summary>
@@ -43,7 +44,7 @@ internal sealed class GatewayTable
         {
             var document = JsonSerializer.Deserialize(File.ReadAllBytes(_tableFile), WireJson.Default.GatewayDocument) ?? throw new JsonException("it is empty");
             IReadOnlyList<string> keys = File.Exists(_keysFile) ? File.ReadAllLines(_keysFile) : [];
-            Install(document with { AffinityKeys = keys });
+            Install(document with { AffinityKeys = keys, SummonKey = File.Exists(_summonFile) ? File.ReadAllText(_summonFile) : null });
             return null;
         }
         catch (Exception error) when (error is JsonException or FormatException or IOException or ArgumentException)
@@ -56,8 +57,11 @@ internal sealed class GatewayTable
     {
         var kept = Install(document);
         // The keys apart, so that the table can be shown to anyone who asks for it.
-        AtomicFile.Write(_keysFile, string.Join('\n', document.AffinityKeys));
-        AtomicFile.Write(_tableFile, JsonSerializer.SerializeToUtf8Bytes(kept with { AffinityKeys = [] }, WireJson.Default.GatewayDocument));
+        if (document.AffinityKeys.Count > 0)
+            AtomicFile.Write(_keysFile, string.Join('\n', document.AffinityKeys));
+        if (document.SummonKey is { } key)
+            AtomicFile.Write(_summonFile, key);
+        AtomicFile.Write(_tableFile, JsonSerializer.SerializeToUtf8Bytes(kept with { AffinityKeys = [], SummonKey = null }, WireJson.Default.GatewayDocument));
     }
 
     /// <summary>When this gateway ends a hold by its own clock, counted from when it first saw it; null: that hold is not in force.</summary>
@@ -120,7 +124,9 @@ internal sealed class GatewayTable
                     _local.Remove(row.Name);
             }
             // A full fence: a write that was counted before this sees the new table or is seen by the next report.
-            Interlocked.Exchange(ref _state, new GatewayState(new RoutingView(table), Keys(document.AffinityKeys), document.Probes));
+            var keys = document.AffinityKeys.Count == 0 && _state is { } former ? former.AffinityKeys : Keys(document.AffinityKeys);
+            var summon = document.SummonKey is { Length: > 0 } text ? Convert.FromBase64String(text) : _state?.SummonKey;
+            Interlocked.Exchange(ref _state, new GatewayState(new RoutingView(table), keys, document.Probes, summon));
             woken = Interlocked.Exchange(ref _changed, new(TaskCreationOptions.RunContinuationsAsynchronously));
         }
         woken.TrySetResult();
@@ -139,7 +145,11 @@ internal sealed class GatewayTable
 }
 
 /// <summary>All that a document says, ready for use.</summary>
-internal sealed record GatewayState(RoutingView View, IReadOnlyList<byte[]> AffinityKeys, IReadOnlyList<ProbeTarget> Probes)
+/// <param name="View">The table.</param>
+/// <param name="AffinityKeys">Keys of `br-affinity`, newest first.</param>
+/// <param name="Probes">What this gateway looks at.</param>
+/// <param name="SummonKey">By which a summons to another server is known; null: none is taken.</param>
+internal sealed record GatewayState(RoutingView View, IReadOnlyList<byte[]> AffinityKeys, IReadOnlyList<ProbeTarget> Probes, byte[]? SummonKey = null)
 {
     public override string ToString() => $"GatewayState {{ Table = {View.Table.Version} }}";
 }

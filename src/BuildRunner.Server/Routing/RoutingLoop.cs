@@ -33,7 +33,7 @@ internal sealed class RoutingLoop : ReconcileLoop
 
     public override async Task RunOnceAsync(CancellationToken cancel)
     {
-        if (_lead.Current is { } fence)
+        if (_lead.Acting is { } fence)
             await _traffic.ReleaseEndedAsync(fence, cancel);
         await _desk.PublishAsync(cancel);
     }
