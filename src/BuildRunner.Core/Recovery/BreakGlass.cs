@@ -46,13 +46,16 @@ public static class BreakGlass
         var token = heard.Max(h => h.SeenToken);
         var soon = heard.Where(h => h.ServerSilence < ServerAliveMax).MinBy(h => h.ServerSilence);
         var record = Begin(heard, now, known, problems);
-        if (record is null)
+        if (wish.Resumes)
+            problems.Clear(); // its journal knows the record; what is found here are its own effects
+        else if (record is null)
             return new BreakGlassPlan { Token = token, Problems = problems, Known = known, Unknown = unknown };
-        Judge(record, hosts, wish, known, unknown, problems);
+        else
+            Judge(record, hosts, wish, known, unknown, problems);
         var others = problems.Count;
-        var promised = heard.Find(h => h.Region == wish.Target && h.Promised > TimeSpan.Zero && wish.Target != record.Primary)?.Promised;
-        if (promised is { } left && heard.Find(h => h.Region == record.Primary)?.Reading is not ({ Guarded: true } or { State: DatabaseState.Fenced }) && !wish.PowerReady)
-            problems.Insert(0, string.Create(CultureInfo.InvariantCulture, $"{wish.Target} promised {record.Primary} not to be promoted for {left.TotalSeconds:0.0} s more: that one heard no server and asked for it. Wait for so long."));
+        var promised = record is null || wish.Resumes ? null : heard.Find(h => h.Region == wish.Target && h.Promised > TimeSpan.Zero && wish.Target != record.Primary)?.Promised;
+        if (promised is { } left && heard.Find(h => h.Region == record!.Primary)?.Reading is not ({ Guarded: true } or { State: DatabaseState.Fenced }) && !wish.PowerReady)
+            problems.Insert(0, string.Create(CultureInfo.InvariantCulture, $"{wish.Target} promised {record!.Primary} not to be promoted for {left.TotalSeconds:0.0} s more: that one heard no server and asked for it. Wait for so long."));
         else
             promised = null;
         if (soon is not null)
@@ -128,7 +131,8 @@ public static class BreakGlass
             }
         }
         // Of a host that the server made primary in its last moments nobody else need know.
-        var silent = record.Candidates.Where(c => c != record.Primary && c != wish.Target && Of(c) is null).ToList();
+        var proven = record.State == EpochState.Moving ? record.Former?.Primary : null; // or the epoch would not have been given
+        var silent = record.Candidates.Where(c => c != record.Primary && c != wish.Target && c != proven && Of(c) is null).ToList();
         if (silent.Count > 0 && wish.AssumeFenced is null)
             problems.Add($"{string.Join(" and ", silent)} {(silent.Count == 1 ? "does" : "do")} not answer either, and the server may have made {(silent.Count == 1 ? "it" : "one of them")} primary after the newest table that is known here. If you know that {(silent.Count == 1 ? "it takes" : "they take")} no writes, say so: --assume-fenced \"how you know\".");
     }

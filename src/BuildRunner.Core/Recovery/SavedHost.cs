@@ -36,4 +36,5 @@ public sealed record SavedHost
 /// <param name="AssumeFenced">How it is known that whoever does not answer takes no writes; null: it is not said.</param>
 /// <param name="AcceptDataLoss">Goes ahead with an unknown loss.</param>
 /// <param name="PowerReady">A power driver can be used from here.</param>
-public sealed record BreakGlassWish(string Target, string? AssumeFenced, bool AcceptDataLoss, bool PowerReady);
+/// <param name="Resumes">A run was cut off and goes on: it was judged when it began, and its own effects are what is found.</param>
+public sealed record BreakGlassWish(string Target, string? AssumeFenced, bool AcceptDataLoss, bool PowerReady, bool Resumes = false);

@@ -47,7 +47,7 @@ public static class SheetText
         void Line(string line = "") => text.Append(line).Append('\n');
 
         var targets = facts.Regions.Where(r => r.Agent is not null && r.Code != facts.Primary).ToList();
-        Line($"RECOVERY SHEET of {(facts.Name.Length > 0 ? facts.Name : facts.Database)}, made {facts.At.UtcDateTime.ToString("yyyy-MM-dd HH:mm", CultureInfo.InvariantCulture)} UTC. Print it anew after every change: br dr sheet");
+        Line($"RECOVERY SHEET of {(facts.Name.Length > 0 ? facts.Name : facts.Database)}, made {facts.At.UtcDateTime.ToString("yyyy-MM-dd HH:mm", CultureInfo.InvariantCulture)} UTC; anew after each change: br dr sheet");
         Line();
         Line("WHO TO CALL");
         foreach (var contact in facts.Rules.Contacts.DefaultIfEmpty("(nobody is named: recovery.contacts of the policy)"))
@@ -64,12 +64,12 @@ public static class SheetText
         Line($"  {"region",-16}{"role",-10}{"gateway",-28}{"database",-22}agent's door");
         foreach (var region in facts.Regions)
             Line($"  {region.Code,-16}{region.Role.ToString().ToLowerInvariant(),-10}{region.Gateway,-28}{region.Database ?? "-",-22}{region.Agent ?? "-"}".TrimEnd());
-        Line($"  When this was printed {facts.Primary ?? "nobody"} was the primary of {facts.Database}{(facts.Epoch is { } epoch ? $", epoch {epoch}" : "")}. Ask before you trust it: br dr status");
+        Line($"  Then {facts.Primary ?? "nobody"} was the primary of {facts.Database}{(facts.Epoch is { } epoch ? $", epoch {epoch}" : "")}. Ask before you trust it: br dr status");
         Line();
         Line("A REGION IS LOST, THE SERVER ANSWERS");
         foreach (var target in targets)
             Line($"  br dr failover --target {target.Code} --reason \"...\"");
-        Line("  Refused for want of a proof, and you know that the old primary is off: --assume-fenced \"how you know\"");
+        Line("  Refused for want of a proof, and you know that the old one is off: --assume-fenced \"how you know\"");
         Line("  Refused because of the loss, and it is acceptable: --accept-data-loss");
         Line();
         Line("THE SERVER IS GONE TOO: on any host that reaches the regions and holds the key");

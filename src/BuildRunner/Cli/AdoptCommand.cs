@@ -32,7 +32,7 @@ internal static class AdoptCommand
             var start = await StandInJournal.StartAsync(store, cancel) ?? throw new CliException(ExitCode.Usage, $"{file} is a store, and no journal of a failover without the server.");
             if (!await StandInJournal.HasEndedAsync(store, cancel) && start.Host == Environment.MachineName)
                 await StandInJournal.CloseAsync(store, DateTimeOffset.UtcNow, cancel);
-            return await StandInJournal.ReadAsync(store, cancel);
+            return await StandInJournal.ReadAsync(store, Path.GetDirectoryName(file)!, cancel);
         }
         catch (StoreException error) { throw new CliException(ExitCode.Failed, error.Message); }
     }

@@ -55,7 +55,10 @@ internal static class BreakGlassCommand
         using var calls = new HouseCalls(secret, network);
         var folder = Path.GetFullPath(context.Parse.GetValue(Journal) ?? Path.Combine(endpoints.Folder ?? Path.GetDirectoryName(endpoints.TokenFile)!, "break-glass"));
 
-        var house = await SurveyAsync(context, calls, endpoints, wish);
+        var cutOff = await CutOffAsync(folder, context.Cancel);
+        var house = await SurveyAsync(context, calls, endpoints, wish, cutOff is not null);
+        if (cutOff is not null)
+            context.Talk.WriteLine($"{cutOff.Id} was cut off and goes on where its journal ends: {cutOff.Reason}");
         Show(context, house, calls.Fingerprint, folder);
         if (house.Plan.Problems.Count > 0)
             return Refused(context, house.Plan.Problems);
@@ -66,6 +69,19 @@ internal static class BreakGlassCommand
         }
         await ConfirmAsync(context, wish.Target);
         return await ActAsync(context, house, secret, calls, folder, endpoints, wish);
+    }
+
+    private static async Task<RunRecord?> CutOffAsync(string folder, CancellationToken cancel)
+    {
+        var file = Path.Combine(folder, StorageRoom.FileName);
+        if (!File.Exists(file))
+            return null;
+        try
+        {
+            using var store = SqliteStore.Open(file, TimeProvider.System, NullLogger.Instance);
+            return await StandInJournal.StartAsync(store, cancel) is null ? null : await StandInJournal.CutOffAsync(store, cancel);
+        }
+        catch (StoreException error) { throw new CliException(ExitCode.Failed, $"The journal cannot be used: {error.Message}"); }
     }
 
     /// <summary>What the command asks for.</summary>
@@ -105,14 +121,14 @@ internal static class BreakGlassCommand
     }
 
     /// <summary>Asks until nothing but a moment's wait stands in the way, or something else does.</summary>
-    private static async Task<House> SurveyAsync(CliContext context, HouseCalls calls, CliEndpoints endpoints, Wish wish)
+    private static async Task<House> SurveyAsync(CliContext context, HouseCalls calls, CliEndpoints endpoints, Wish wish, bool resumes)
     {
         var doors = Doors(context, endpoints);
         var from = TimeProvider.System.GetTimestamp();
         var said = false;
         while (true)
         {
-            var house = await LookAsync(context, calls, endpoints, doors, wish);
+            var house = await LookAsync(context, calls, endpoints, doors, wish, resumes);
             if (!house.Plan.OnlyTooSoon || TimeProvider.System.GetElapsedTime(from) > TooSoonMax)
                 return house;
             if (!said)
@@ -122,7 +138,7 @@ internal static class BreakGlassCommand
         }
     }
 
-    private static async Task<House> LookAsync(CliContext context, HouseCalls calls, CliEndpoints endpoints, IReadOnlyList<PeerAddress> doors, Wish wish)
+    private static async Task<House> LookAsync(CliContext context, HouseCalls calls, CliEndpoints endpoints, IReadOnlyList<PeerAddress> doors, Wish wish, bool resumes)
     {
         var hosts = new List<HostAnswer>(await Task.WhenAll(doors.Select(d => calls.ReadAsync(d, context.Cancel))));
         // Whoever answers knows the others' doors too.
@@ -144,7 +160,7 @@ internal static class BreakGlassCommand
             else
                 hosts.Add(await calls.ReadAsync(new PeerAddress(region.Code, region.DatabaseHost!, region.DatabasePort + 1), context.Cancel));
         }
-        var plan = BreakGlass.Decide([.. hosts.Select(h => h.Host)], new BreakGlassWish(wish.Target, wish.AssumeFenced, wish.AcceptDataLoss, PolicyPowerDriver.IsReady(policy.Recovery)), DateTimeOffset.UtcNow);
+        var plan = BreakGlass.Decide([.. hosts.Select(h => h.Host)], new BreakGlassWish(wish.Target, wish.AssumeFenced, wish.AcceptDataLoss, PolicyPowerDriver.IsReady(policy.Recovery), resumes), DateTimeOffset.UtcNow);
         return new House(hosts, policy, text, plan);
     }
 
@@ -301,7 +317,7 @@ internal static class BreakGlassCommand
         using (var store = SqliteStore.Open(Path.Combine(folder, StorageRoom.FileName), TimeProvider.System, NullLogger.Instance))
         {
             before = await StandInJournal.StartAsync(store, context.Cancel);
-            if (before is null || await StandInJournal.TokenAsync(store, context.Cancel) >= house.Plan.Token)
+            if (before is null || await StandInJournal.TokenAsync(store, folder, context.Cancel) >= house.Plan.Token)
                 return;
         }
         var aside = $"{folder}-{before.At.UtcDateTime.ToString("yyyyMMdd-HHmmss", System.Globalization.CultureInfo.InvariantCulture)}";
@@ -324,8 +340,9 @@ internal static class BreakGlassCommand
     {
         var reports = app.Services.GetRequiredService<INodeReports>();
         var live = house.Hosts.Where(h => h.State is not null).Select(h => h.Agent.Region).ToList();
-        await reports.WaitAsync(seen => live.TrueForAll(r => seen.Agent(r) is not null) && start.Gateways.Keys.All(g => seen.Gateway(g) is not null), NodesMax, context.Cancel);
         var said = app.Services.GetRequiredService<SummonLoop>().Said;
+        // One that cannot be summoned is not waited for: its region may be the one that is lost.
+        await reports.WaitAsync(seen => live.TrueForAll(r => seen.Agent(r) is not null) && start.Gateways.Keys.All(g => seen.Gateway(g) is not null || said.GetValueOrDefault($"gateway/{g}") is not null), NodesMax, context.Cancel);
         foreach (var gateway in start.Gateways.Keys.Where(g => reports.Gateway(g) is null))
             context.Talk.MarkupLine($"[yellow]The gateway of {Markup.Escape(gateway)} does not call in ({Markup.Escape(said.GetValueOrDefault($"gateway/{gateway}") ?? "it was summoned")}): until it does, it goes on with the table it has.[/]");
         if (reports.Agent(target) is null)

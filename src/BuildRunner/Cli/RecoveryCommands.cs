@@ -127,6 +127,8 @@ internal static class RecoveryCommands
 
     private static void Table(IAnsiConsole console, RecoveryStatus status)
     {
+        if (status.Overtaken is { } overtaken)
+            console.MarkupLine($"[red]{Markup.Escape(overtaken)}[/] What follows is what it knew before.");
         foreach (var database in status.Databases)
         {
             console.MarkupLine(database.Primary is { } primary

@@ -112,6 +112,16 @@ public class BreakGlassTests
         Assert.NotNull(plan.Record.Former.Proof);
     }
 
+    /// <summary>A run that was cut off was judged when it began; only a living server stands in its way.</summary>
+    [Fact]
+    public void Decide_ARunGoesOn_IsNotJudgedByItsOwnEffects()
+    {
+        var promoted = Host(West, Record(2, West), seen: 2);
+        Assert.NotEmpty(BreakGlass.Decide([Gone(East), promoted, Gone(Europe)], Wish with { AssumeFenced = null, AcceptDataLoss = false }, Now).Problems);
+        Assert.Empty(BreakGlass.Decide([Gone(East), promoted, Gone(Europe)], Wish with { AssumeFenced = null, AcceptDataLoss = false, Resumes = true }, Now).Problems);
+        Assert.NotEmpty(BreakGlass.Decide([Gone(East), promoted with { ServerSilence = TimeSpan.Zero }, Gone(Europe)], Wish with { Resumes = true }, Now).Problems);
+    }
+
     [Fact]
     public void Decide_AnEpochThatNobodyHolds_IsRefused() =>
         Assert.Null(BreakGlass.Decide([Gone(East), Host(West), Host(Europe, seen: 2)], Wish, Now).Record);
@@ -150,7 +160,7 @@ public class BreakGlassTests
             Assert.True(heard.All(h => h.ServerSilence >= BreakGlass.ServerAliveMax));
             Assert.Contains(heard, h => h.Region == wish.Target);
             Assert.True(plan.Record.State != EpochState.Closing && plan.Record.Sync is null);
-            Assert.True(vouched || plan.Record.Candidates.All(c => c == wish.Target || c == plan.Record.Primary || heard.Exists(h => h.Region == c)));
+            Assert.True(vouched || plan.Record.Candidates.All(c => c == wish.Target || c == plan.Record.Primary || (plan.Record.State == EpochState.Moving && c == plan.Record.Former!.Primary) || heard.Exists(h => h.Region == c)));
             Assert.True(vouched || power || plan.Record.Primary == wish.Target || heard.Exists(h => h.Region == plan.Record.Primary));
         }, iter: 20_000);
     }

@@ -27,7 +27,7 @@ public sealed class SqlTests : AgentPair
     public async Task Sql_AStatementWithItsQuery_RunsOnceAsTheRole_AndIsFoundAgain()
     {
         await BeginAsync(standby: false);
-        await East.ExecuteAsync("create table jobs (id int primary key, what text); grant select, insert on jobs to app; create table secret (id int)");
+        await East.ExecuteAsync("create table jobs (id int primary key, what text); grant select, insert on jobs to app");
         var action = Action();
         var context = Context(("statement", Statement), ("query", Query), ("param.1", "7"), ("param.2", "it's; done"));
         Assert.IsType<ActionVerdict.NotSo>(await action.VerifyAsync(context, Cancel));
@@ -39,7 +39,7 @@ public sealed class SqlTests : AgentPair
         Assert.Equal("app", Assert.IsType<ActionOutcome.Done>(await action.ActAsync(Context(("statement", "select current_user"), ("read", "true")), Cancel)).Outputs["value"]);
 
         // No more rights than the role's, nothing changed where it only reads, and no longer than it may take.
-        Assert.Contains("permission denied", Failed(await action.ActAsync(Context(("statement", "select * from secret"), ("read", "true")), Cancel)), StringComparison.Ordinal);
+        Assert.Contains("permission denied", Failed(await action.ActAsync(Context(("statement", "select rolpassword from pg_authid"), ("read", "true")), Cancel)), StringComparison.Ordinal);
         Assert.Contains("read-only", Failed(await action.ActAsync(Context(("statement", "insert into jobs values (8, 'x')"), ("read", "true")), Cancel)), StringComparison.Ordinal);
         Assert.Contains("timeout", Failed(await action.ActAsync(Context(("statement", "select pg_sleep(60)"), ("read", "true"), ("timeout", "200ms")), Cancel)), StringComparison.Ordinal);
         var many = Assert.IsType<ActionOutcome.Done>(await action.ActAsync(Context(("statement", "select generate_series(1, 1000)"), ("read", "true"), ("rows", "3")), Cancel));

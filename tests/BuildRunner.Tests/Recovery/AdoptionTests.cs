@@ -145,7 +145,7 @@ public sealed class AdoptionTests : IDisposable
         }
         await new RunRecords(store).PutAsync(RunRecords.Of(state!, lines.Length, "database/main", null), null, Cancel);
         await StandInJournal.CloseAsync(store, Now, Cancel);
-        return await StandInJournal.ReadAsync(store, Cancel);
+        return await StandInJournal.ReadAsync(store, _journal.Path, Cancel);
     }
 
     private static async Task ReportAsync(TestServer server, string region, long seenEpoch, long token)

@@ -11,11 +11,11 @@ namespace BuildRunner.Server.Recovery.BreakGlass;
 
 /// <summary>
 /// Reaches hosts and gateways without their server: reads what they have saved, and summons them. Every question is signed with the house's key, and so is
-/// every answer that is believed. Bounds: 5 s a call, 2 MiB an answer.
+/// every answer that is believed. Bounds: 3 s a call, 2 MiB an answer.
 /// </summary>
 internal sealed class HouseCalls(string secret, INetwork network) : IDisposable
 {
-    private static readonly TimeSpan CallMax = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan CallMax = TimeSpan.FromSeconds(3);
     private readonly byte[] _agents = PeerKey.From(secret);
     private readonly byte[] _gateways = PeerKey.ForGateways(secret);
     private readonly HttpClient _http = new(Network.Handler(network, CallMax)) { Timeout = CallMax };

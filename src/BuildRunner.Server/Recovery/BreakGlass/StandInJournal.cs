@@ -5,6 +5,7 @@ using BuildRunner.Client.Databases;
 using BuildRunner.Client.Events;
 using BuildRunner.Client.Recovery;
 using BuildRunner.Client.Routing;
+using BuildRunner.Client.Runbooks;
 using BuildRunner.Core.Databases;
 using BuildRunner.Core.Routing;
 using BuildRunner.Server.Databases;
@@ -54,13 +55,25 @@ internal static class StandInJournal
     /// <summary>It goes on after all.</summary>
     public static Task OpenAsync(IStore store, CancellationToken cancel) => store.DeleteAsync(ClosedKey, null, null, cancel);
 
-    /// <summary>A fencing token above every one that was used here.</summary>
-    public static async Task<long> TokenAsync(IStore store, CancellationToken cancel)
+    /// <summary>
+    /// A fencing token above every one that was used here. The store's lock shows that its server has ended, so the lease that it may have left behind is taken in
+    /// its own name (<paramref name="folder"/>), and given back.
+    /// </summary>
+    public static async Task<long> TokenAsync(IStore store, string folder, CancellationToken cancel)
     {
-        var grant = await store.AcquireAsync(LeaderLease.Name, "adoption", TimeSpan.FromSeconds(1), cancel) ?? throw new StoreException("The journal's server held its lead a moment ago; give the command again in ten seconds.");
-        await store.ReleaseAsync(grant, cancel);
-        return grant.Token;
+        var (own, token) = (ServerIdentity.Load(folder).Id, 0L);
+        for (var time = 0; time < 2; time++)
+        {
+            var grant = await store.AcquireAsync(LeaderLease.Name, own, TimeSpan.FromSeconds(1), cancel) ?? throw new StoreException($"The lead in {folder} is another server's; it is no journal of a failover without the server.");
+            await store.ReleaseAsync(grant, cancel);
+            token = grant.Token;
+        }
+        return token;
     }
+
+    /// <summary>A run that was cut off; null: none was.</summary>
+    public static async Task<RunRecord?> CutOffAsync(IStore store, CancellationToken cancel) =>
+        (await new RunRecords(store).ListAsync(cancel)).FirstOrDefault(r => r.FinishedAt is null);
 
     /// <summary>It has done what it was begun for.</summary>
     public static async Task<bool> HasEndedAsync(IStore store, CancellationToken cancel) => await store.GetAsync(ClosedKey, cancel) is not null;
@@ -69,10 +82,10 @@ internal static class StandInJournal
     /// All that a server adopts. The store's lock is the caller's, so that nobody else writes here now; a token above every one that was used makes
     /// sure that nobody who once did is obeyed later.
     /// </summary>
-    public static async Task<AdoptionBundle> ReadAsync(IStore store, CancellationToken cancel)
+    public static async Task<AdoptionBundle> ReadAsync(IStore store, string folder, CancellationToken cancel)
     {
         var start = await StartAsync(store, cancel) ?? throw new StoreException("This is no journal of a failover without the server.");
-        var token = await TokenAsync(store, cancel);
+        var token = await TokenAsync(store, folder, cancel);
         var runs = new List<AdoptedRun>();
         foreach (var run in await new RunRecords(store).ListAsync(cancel))
         {
