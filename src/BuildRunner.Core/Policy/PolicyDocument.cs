@@ -90,8 +90,8 @@ public sealed record RecoveryRules
     /// <summary>Who is called when a region is lost, as it stands on the recovery sheet: names and numbers.</summary>
     public IReadOnlyList<string> Contacts { get; init; } = [];
 
-    /// <summary>Where the key for a failover without the server lies, for people; empty: only beside the agents.</summary>
-    public string KeyKept { get; init; } = "";
+    /// <summary>Where the key for a failover without the server lies, for people; null: nobody has said.</summary>
+    public string? KeyKept { get; init; }
 }
 
 public enum ReplicationMode

@@ -115,7 +115,7 @@ internal static class PolicySchema
         .Key("power_driver", Forms.Word("none", "supervisor", "exec"), r => r.PowerDriver, (r, v) => r with { PowerDriver = v }, "Who can prove a region powered off.")
         .Key("power_command", new ListForm<string>(Forms.Text, "command line, or list of arguments", splitsText: true), r => r.PowerCommand.Count == 0 ? null! : r.PowerCommand, (r, v) => r with { PowerCommand = v }, "The command of `exec`.")
         .Key("contacts", new ListForm<string>(Forms.Text, "list of names with numbers"), r => r.Contacts, (r, v) => r with { Contacts = v }, "Who is called when a region is lost; stands on the recovery sheet.")
-        .Key("key_kept", Forms.Text, r => r.KeyKept, (r, v) => r with { KeyKept = v }, "Where the key for a failover without the server lies (never the key); stands on the recovery sheet.");
+        .Key("key_kept", Forms.Text, r => r.KeyKept!, (r, v) => r with { KeyKept = v }, "Where the key for a failover without the server lies (never the key); stands on the recovery sheet.");
 
     private static readonly PolicyShape<PerformanceRules> Performance = new PolicyShape<PerformanceRules>()
         .Key("monitoring", Forms.Switch, r => r.Enabled, (r, v) => r with { Enabled = v }, "false: nothing is recorded, and whatever judges says \"not measured\".")

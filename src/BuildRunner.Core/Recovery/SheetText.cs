@@ -80,7 +80,7 @@ public static class SheetText
         Line("  When the server is back, on the host of that folder: br server adopt FOLDER");
         Line();
         Line("THE KEY");
-        Line($"  {(facts.Rules.KeyKept.Length > 0 ? facts.Rules.KeyKept : "(recovery.key_kept of the policy says where a copy of it lies)")}");
+        Line($"  {facts.Rules.KeyKept ?? "(recovery.key_kept of the policy says where a copy of it lies)"}");
         Line("  It is the file `replication` in the folder of each agent's --secrets. Never write it on this page.");
         Line();
         Line("FINGERPRINTS");
