@@ -6,10 +6,13 @@ namespace BuildRunner.Application;
 
 /// <summary>
 /// The application's connections: a pool per (write endpoint, epoch) and one for this host's own copy, swapped when the address changes.
-/// A replaced pool is disposed at once: its idle connections close now, those in use when they are handed back.
+/// A replaced pool is disposed at once: its idle connections close now, those in use when they are handed back. A new pool to write to opens a few
+/// connections at once: after a move the writes that waited come together, and would wait for each of them.
 /// </summary>
 public sealed partial class ApplicationDatabase : IAsyncDisposable
 {
+    private const int OpenedAhead = 4;
+
     private readonly BuildRunnerApplicationOptions _options;
     private readonly WriteAddressSource _addresses;
     private readonly ILogger<ApplicationDatabase> _logger;
@@ -83,20 +86,30 @@ public sealed partial class ApplicationDatabase : IAsyncDisposable
     {
         var opened = 0;
         foreach (var pool in new[] { Volatile.Read(ref _write), Volatile.Read(ref _read) })
-        {
-            if (pool is null)
-                continue;
-            var opening = Enumerable.Range(0, Math.Max(1, _options.ConnectionsMax / 2)).Select(async _ => await pool.Source.OpenConnectionAsync(cancel)).ToArray();
-            try { opened += (await Task.WhenAll(opening)).Length; }
-            finally
-            {
-                foreach (var connection in opening.Where(task => task.IsCompletedSuccessfully))
-                    await connection.Result.DisposeAsync();
-            }
-        }
-
+            opened += pool is null ? 0 : await OpenAsync(pool, Math.Max(1, _options.ConnectionsMax / 2), cancel);
         return opened;
     }
+
+    private static async Task<int> OpenAsync(Pool pool, int count, CancellationToken cancel)
+    {
+        var opening = Enumerable.Range(0, count).Select(async _ => await pool.Source.OpenConnectionAsync(cancel)).ToArray();
+        try { return (await Task.WhenAll(opening)).Length; }
+        finally
+        {
+            foreach (var connection in opening.Where(task => task.IsCompletedSuccessfully))
+                await connection.Result.DisposeAsync();
+        }
+    }
+
+    /// <summary>What fails here fails again, and is said, when a request needs it.</summary>
+    private async Task OpenAheadAsync(Pool pool)
+    {
+        try { await OpenAsync(pool, Math.Min(OpenedAhead, _options.ConnectionsMax), CancellationToken.None); }
+        catch (Exception error) when (error is NpgsqlException or ObjectDisposedException or TimeoutException or OperationCanceledException) { LogNotAhead(pool.Endpoint, error.Message); }
+    }
+
+    /// <summary>One idle connection to the primary was found dead: those opened with it are likely dead too, and are not tried one after another.</summary>
+    internal void ForgetIdle() => Volatile.Read(ref _write)?.Source.Clear();
 
     public async ValueTask DisposeAsync()
     {
@@ -130,7 +143,10 @@ public sealed partial class ApplicationDatabase : IAsyncDisposable
         {
             if (_disposed)
                 return;
+            var before = _write;
             Exchange(ref _write, address is { Open: true, Write: { } write, Epoch: { } epoch } ? Make(address, write, epoch) : null);
+            if (_write is { } pool && pool != before)
+                _ = Task.Run(() => OpenAheadAsync(pool)); // opens by itself, under no lock
             Exchange(ref _read, address.Read is { } read ? Make(address, read, null) : null);
         }
     }
@@ -190,6 +206,9 @@ public sealed partial class ApplicationDatabase : IAsyncDisposable
 
     [LoggerMessage(Level = LogLevel.Information, Message = "Connections to {Endpoint} (epoch {Epoch}) are replaced")]
     private partial void LogReplaced(DatabaseEndpoint endpoint, long? epoch);
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "No connections to {Endpoint} were opened ahead of need: {Reason}")]
+    private partial void LogNotAhead(DatabaseEndpoint endpoint, string reason);
 
     [LoggerMessage(Level = LogLevel.Error, Message = "The database's password cannot be read from {Path}: {Reason}")]
     private partial void LogNoPassword(string path, string reason);

@@ -115,6 +115,7 @@ public sealed partial class Writes(ApplicationDatabase database, WriteAddressSou
                     await connection.DisposeAsync();
                 if (tried == ConnectionsTried || connection is null || cancel.IsCancellationRequested || !ApplicationDatabase.IsBroken(error))
                     throw;
+                database.ForgetIdle();
             }
         }
     }

@@ -28,6 +28,7 @@ internal static class DatabaseVerdict
     {
         { State: DatabaseState.Primary, AcceptsConnections: true } => (HealthState.Healthy, ""),
         { State: DatabaseState.Sealed } => (HealthState.Degraded, "sealed: commits wait"),
+        { State: DatabaseState.Fenced } when facts.Moving => (HealthState.Degraded, "stopped: a run moves the database"),
         // The marker is there before the epoch opens: what was read without it is older than the epoch.
         { MarkerEpoch: { } marker } when marker < facts.Epoch => (HealthState.Degraded, string.Create(CultureInfo.InvariantCulture, $"its report is older than epoch {facts.Epoch}")),
         { State: DatabaseState.Promoting } => (HealthState.Degraded, "is being promoted"),

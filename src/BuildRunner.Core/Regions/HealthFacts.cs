@@ -34,6 +34,9 @@ public sealed record DatabaseFacts
     public string? Primary { get; init; }
     public long Epoch { get; init; }
 
+    /// <summary>A run is moving the epoch: a primary that was stopped for that is no fault of its region.</summary>
+    public bool Moving { get; init; }
+
     /// <summary>A copy further behind than this is degraded.</summary>
     public required TimeSpan LagMax { get; init; }
 }

@@ -130,7 +130,8 @@ public static class RoutingTableBuilder
             Epoch = record.Epoch,
             State = record.State,
             Primary = record.Primary,
-            HoldId = database.HoldId,
+            // While a run moves the epoch writes wait, whichever is written first, the hold or the record: none is refused in between.
+            HoldId = database.HoldId ?? (record.State == EpochState.Open ? null : record.Run),
             Writable = IsWritable(record, inputs.Regions.FirstOrDefault(r => r.Code == record.Primary)),
         };
     }

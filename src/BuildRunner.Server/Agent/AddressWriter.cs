@@ -25,7 +25,7 @@ internal sealed class AddressWriter(AgentOptions options, AgentStateFile state, 
             var file = Decide(options, assignment, state.Current, fence, home.IsPrepared && home.HasData, network);
             if (file == _written)
                 return;
-            AtomicFile.Write(PathOf(assignment.Name), JsonSerializer.SerializeToUtf8Bytes(file, WireJson.Default.AddressFile), AtomicFile.Readable);
+            AtomicFile.Write(PathOf(assignment.Name), JsonSerializer.SerializeToUtf8Bytes(file, WireJson.Default.AddressFile), AtomicFile.Readable, durable: false);
             _written = file;
         }
     }

@@ -36,6 +36,7 @@ public static class AgentRoom
         services.AddSingleton<DatabaseKeeper>();
         services.AddSingleton<AddressWriter>();
         services.AddSingleton<DatabaseOrderDesk>();
+        services.AddSingleton(provider => new ReadySession(provider.GetRequiredService<PostgresDriver>(), "buildrunner-agent", timeoutSeconds: 30));
         services.AddSingleton<SwitchoverDesk>();
         services.AddSingleton<ExecDesk>();
         services.AddSingleton<SqlDesk>();

@@ -16,8 +16,11 @@ internal sealed class AssignmentBook
     {
         _path = Path.Combine(options.DataFolder, "assignment.json");
         _state = state;
-        if (File.Exists(_path))
-            _current = JsonSerializer.Deserialize(File.ReadAllBytes(_path), WireJson.Default.Assignment);
+        if (!File.Exists(_path))
+            return;
+        // What must never be forgotten is in the state; an assignment that a loss of power cut short comes again from the server.
+        try { _current = JsonSerializer.Deserialize(File.ReadAllBytes(_path), WireJson.Default.Assignment); }
+        catch (JsonException) { File.Delete(_path); }
     }
 
     /// <summary>Why the newest assignment was not taken, and no order is; null: it was.</summary>
@@ -47,7 +50,7 @@ internal sealed class AssignmentBook
             SeenToken = assignment.FencingToken,
             SeenEpoch = Math.Max(s.SeenEpoch, assignment.Database?.Epoch ?? 0),
         });
-        AtomicFile.Write(_path, JsonSerializer.SerializeToUtf8Bytes(assignment, WireJson.Default.Assignment));
+        AtomicFile.Write(_path, JsonSerializer.SerializeToUtf8Bytes(assignment, WireJson.Default.Assignment), durable: false);
         Volatile.Write(ref _current, assignment);
         Changed?.Invoke();
     }

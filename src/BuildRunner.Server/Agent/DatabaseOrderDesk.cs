@@ -14,7 +14,7 @@ namespace BuildRunner.Server.Agent;
 /// </summary>
 internal sealed partial class DatabaseOrderDesk(
     AgentOptions options, AgentStateFile state, PostgresHome home, PostgresDriver driver, GuardClient guard, DatabaseKeeper keeper, AssignmentBook book,
-    AddressWriter address, SalvageKeeper salvage, PromiseKeeper promises, ILogger<DatabaseOrderDesk> logger)
+    AddressWriter address, SalvageKeeper salvage, PromiseKeeper promises, ReadySession ready, ILogger<DatabaseOrderDesk> logger)
 {
     private static readonly TimeSpan PromoteMax = TimeSpan.FromSeconds(30);
 
@@ -168,24 +168,24 @@ internal sealed partial class DatabaseOrderDesk(
                 await keeper.StartStandbyAsync(token);
             }
         }
-        var sql = driver.Local(Assignment.DatabaseName, 30);
+        await using var connection = await ready.TakeAsync(Assignment.DatabaseName, token);
         if (BeginSync(order.Epoch))
-            await driver.ReloadAsync(token);
-        if (await sql.ScalarAsync<bool>("select pg_is_in_recovery()", token))
+            await ExecuteAsync(connection, "select pg_reload_conf()", token);
+        if (await ScalarAsync<bool>(connection, "select pg_is_in_recovery()", token))
         {
             state.Change(s => s with { Promoting = order.Epoch });
-            await PromoteAsync(sql, token);
+            await PromoteAsync(connection, token);
         }
         else if (state.Current.Promoting != order.Epoch && state.Current.PrimaryEpoch != order.Epoch)
         {
             throw new InvalidOperationException($"{options.Region} is no standby: it is the primary of epoch {state.Current.PrimaryEpoch?.ToString(CultureInfo.InvariantCulture) ?? "unknown"}.");
         }
-        await WriteMarkerAsync(sql, order, token);
+        await WriteMarkerAsync(connection, order, token);
         var effect = state.Current.PrimaryEpoch != order.Epoch;
         if (effect)
             state.Change(s => s with { PrimaryEpoch = order.Epoch, Promoting = null, CutEpoch = null, CutRun = null, Following = null, Promotions = s.Promotions + 1 });
         address.Write();
-        var (timeline, fork) = await WhereAsync(sql, token);
+        var (timeline, fork) = await WhereAsync(connection, token);
         LogPromoted(logger, order.Epoch, timeline, fork);
         return new PromoteResult(timeline, fork, effect, Stopwatch.GetElapsedTime(started).TotalMilliseconds);
     }, cancel);
@@ -202,15 +202,15 @@ internal sealed partial class DatabaseOrderDesk(
             BeginSync(order.Epoch);
             await driver.StartAsync(standby: false, token);
         }
-        var sql = driver.Local(Assignment.DatabaseName, 30);
-        if (await sql.ScalarAsync<bool>("select pg_is_in_recovery()", token))
+        await using var connection = await driver.Local(Assignment.DatabaseName, 30).OpenAsync(token);
+        if (await ScalarAsync<bool>(connection, "select pg_is_in_recovery()", token))
             throw new InvalidOperationException($"{options.Region} is a standby: promote it.");
-        var before = Lsn.Parse(await sql.ScalarAsync<string>("select pg_current_wal_insert_lsn()::text", token) ?? "0/0");
-        await WriteMarkerAsync(sql, order, token);
+        var before = Lsn.Parse(await ScalarAsync<string>(connection, "select pg_current_wal_insert_lsn()::text", token) ?? "0/0");
+        await WriteMarkerAsync(connection, order, token);
         var effect = state.Current.PrimaryEpoch != order.Epoch;
         state.Change(s => s with { PrimaryEpoch = order.Epoch, Promoting = null, CutEpoch = null, CutRun = null, Following = null });
         address.Write();
-        var (timeline, _) = await WhereAsync(sql, token);
+        var (timeline, _) = await WhereAsync(connection, token);
         return new PromoteResult(timeline, before, effect, Stopwatch.GetElapsedTime(started).TotalMilliseconds);
     }, cancel);
 
@@ -248,11 +248,10 @@ internal sealed partial class DatabaseOrderDesk(
 
     private DatabaseAssignment Assignment => book.Current?.Database ?? throw new InvalidOperationException($"{options.Region} has no database assigned.");
 
-    private async Task PromoteAsync(PostgresSql sql, CancellationToken cancel)
+    private async Task PromoteAsync(NpgsqlConnection connection, CancellationToken cancel)
     {
         var started = Stopwatch.GetTimestamp();
         using var pace = new PeriodicTimer(Look);
-        await using var connection = await sql.OpenAsync(cancel);
         var sent = 0;
         while (true)
         {
@@ -262,11 +261,8 @@ internal sealed partial class DatabaseOrderDesk(
                 sent++;
                 await TryPromoteAsync(connection, cancel);
             }
-            await using (var command = new NpgsqlCommand("select pg_is_in_recovery()", connection))
-            {
-                if (await command.ExecuteScalarAsync(cancel) is false)
-                    return;
-            }
+            if (!await ScalarAsync<bool>(connection, "select pg_is_in_recovery()", cancel))
+                return;
             if (took > PromoteMax)
                 throw new TimeoutException($"The standby in {options.Region} still recovers {took.TotalSeconds:F0} s after the promotion was ordered.");
             await pace.WaitForNextTickAsync(cancel);
@@ -275,23 +271,31 @@ internal sealed partial class DatabaseOrderDesk(
 
     private static async Task TryPromoteAsync(NpgsqlConnection connection, CancellationToken cancel)
     {
-        try
-        {
-            await using var command = new NpgsqlCommand("select pg_promote(false)", connection);
-            await command.ExecuteNonQueryAsync(cancel);
-        }
+        try { await ExecuteAsync(connection, "select pg_promote(false)", cancel); }
         catch (PostgresException error) when (error.SqlState == PostgresErrorCodes.ObjectNotInPrerequisiteState) { } // the first call was enough
     }
 
-    private Task WriteMarkerAsync(PostgresSql sql, PromoteOrder order, CancellationToken cancel) => sql.ExecuteAsync(string.Create(CultureInfo.InvariantCulture,
+    private Task WriteMarkerAsync(NpgsqlConnection connection, PromoteOrder order, CancellationToken cancel) => ExecuteAsync(connection, string.Create(CultureInfo.InvariantCulture,
         $"set synchronous_commit = local; insert into buildrunner.epoch (epoch, run, region) values ({order.Epoch}, {PostgresSql.Quote(order.Run)}, {PostgresSql.Quote(options.Region)}) on conflict (epoch) do nothing"), cancel);
 
-    private async Task<(int Timeline, Lsn Fork)> WhereAsync(PostgresSql sql, CancellationToken cancel)
+    private async Task<(int Timeline, Lsn Fork)> WhereAsync(NpgsqlConnection connection, CancellationToken cancel)
     {
-        var name = await sql.ScalarAsync<string>("select pg_walfile_name(pg_current_wal_insert_lsn())", cancel) ?? throw new InvalidOperationException("PostgreSQL named no WAL file.");
+        var name = await ScalarAsync<string>(connection, "select pg_walfile_name(pg_current_wal_insert_lsn())", cancel) ?? throw new InvalidOperationException("PostgreSQL named no WAL file.");
         var timeline = int.Parse(name.AsSpan(0, 8), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture);
         var history = Path.Combine(home.Data, "pg_wal", TimelineHistory.FileName(timeline));
         return (timeline, File.Exists(history) ? TimelineHistory.Began(await File.ReadAllTextAsync(history, cancel)) ?? default : default);
+    }
+
+    private static async Task ExecuteAsync(NpgsqlConnection connection, string sql, CancellationToken cancel)
+    {
+        await using var command = new NpgsqlCommand(sql, connection);
+        await command.ExecuteNonQueryAsync(cancel);
+    }
+
+    private static async Task<T?> ScalarAsync<T>(NpgsqlConnection connection, string sql, CancellationToken cancel)
+    {
+        await using var command = new NpgsqlCommand(sql, connection);
+        return await command.ExecuteScalarAsync(cancel) is T value ? value : default;
     }
 
     /// <summary>No data, so no process: the fence is written all the same, so that none begins.</summary>

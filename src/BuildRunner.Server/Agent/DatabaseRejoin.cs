@@ -62,7 +62,7 @@ internal sealed partial class DatabaseRejoin(
 
         var timeline = home.Timeline();
         var fork = Fork(assignment, source, former, timeline);
-        if (former is null && home.IsStandby && !await IsDivergedAsync(source, fork, timeline, cancel))
+        if (former is null && home.IsStandby && !await IsDivergedAsync(source, fork, timeline, replayed, cancel))
         {
             if (!source.WalGone && ++_patience < PatienceMax)
             {
@@ -122,8 +122,8 @@ internal sealed partial class DatabaseRejoin(
         TimelineHistory.LeftAt(source.History, timeline) ?? (former is not null && assignment.FormerEpoch == former ? assignment.Fork : null);
 
     /// <summary>A standby that holds WAL past the point where its timeline was left, or is on one that the primary does not know.</summary>
-    private async Task<bool> IsDivergedAsync(Source source, Lsn? fork, int timeline, CancellationToken cancel) =>
-        timeline != source.Timeline && (fork is not { } at || await salvage.EndAsync(at, cancel) > at);
+    private async Task<bool> IsDivergedAsync(Source source, Lsn? fork, int timeline, Lsn? replayed, CancellationToken cancel) =>
+        timeline != source.Timeline && (fork is not { } at || replayed > at || await salvage.EndAsync(at, cancel) > at);
 
     private async Task<bool> RewindAsync(DatabaseAssignment assignment, CancellationToken cancel)
     {

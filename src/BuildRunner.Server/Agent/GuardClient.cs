@@ -14,6 +14,9 @@ internal sealed class GuardClient(AgentOptions options, PostgresHome home)
     /// <summary>What the guard says; null when there is none.</summary>
     public Task<GuardAnswer?> StatusAsync(CancellationToken cancel) => AskAsync(new GuardRequest { Do = "status" }, AnswerMax, cancel);
 
+    /// <summary>Has the guard go through what a stop does, without effect, so that the stop finds its code and the kernel's tables warm.</summary>
+    public Task<GuardAnswer?> RehearseAsync(CancellationToken cancel) => AskAsync(new GuardRequest { Do = "rehearse" }, AnswerMax, cancel);
+
     /// <summary>Moves the deadline, which only grows; null: there is no guard.</summary>
     public Task<GuardAnswer?> ExtendAsync(long deadlineMs, CancellationToken cancel) => AskAsync(new GuardRequest { Do = "deadline", DeadlineMs = deadlineMs }, AnswerMax, cancel);
 

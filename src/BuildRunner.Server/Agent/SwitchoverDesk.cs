@@ -10,7 +10,7 @@ namespace BuildRunner.Server.Agent;
 /// Orders of a planned move that come before the decisive ones (FAILOVER.md 6): look, prepare, seal, catch up. Each may come twice, and
 /// <see cref="UnsealAsync"/> takes all of them back.
 /// </summary>
-internal sealed partial class SwitchoverDesk(AgentOptions options, AgentStateFile state, PostgresDriver driver, DatabaseKeeper keeper, AssignmentBook book, ILogger<SwitchoverDesk> logger) : IAsyncDisposable
+internal sealed partial class SwitchoverDesk(AgentOptions options, AgentStateFile state, PostgresDriver driver, GuardClient guard, DatabaseKeeper keeper, AssignmentBook book, ReadySession ready, ILogger<SwitchoverDesk> logger) : IAsyncDisposable
 {
     private const string SealApplication = "buildrunner-seal";
     private const int CheckpointMaxSeconds = 300;
@@ -26,6 +26,7 @@ internal sealed partial class SwitchoverDesk(AgentOptions options, AgentStateFil
         order by xact_start limit 5
         """;
 
+    private readonly ReadySession _readyMarker = new(driver, SealApplication, 0);
     private NpgsqlConnection? _marker;
     private Task? _waiting;
 
@@ -35,7 +36,10 @@ internal sealed partial class SwitchoverDesk(AgentOptions options, AgentStateFil
         return await InspectAsync(connection, cancel);
     }
 
-    /// <summary>Two checkpoints: the second is short, and what it leaves is little to do at the stop.</summary>
+    /// <summary>
+    /// Two checkpoints: the second is short, and what it leaves is little to do at the stop. Then what the move will need is opened and gone through
+    /// once, without effect: the first time costs tens of milliseconds, and from the hold on writes wait.
+    /// </summary>
     public async Task<PrepareResult> PrepareAsync(SwitchOrder order, CancellationToken cancel)
     {
         var started = Stopwatch.GetTimestamp();
@@ -49,6 +53,10 @@ internal sealed partial class SwitchoverDesk(AgentOptions options, AgentStateFil
             driver.Moving(PostgresConfig.EagerReplay);
             await driver.ReloadAsync(cancel);
         }
+        await ready.OpenAsync(Database, cancel);
+        if (!found.InRecovery)
+            await _readyMarker.OpenAsync(Database, cancel);
+        await guard.RehearseAsync(cancel);
         var ended = order.CutOlderMs is { } limit && !found.InRecovery ? await EndOlderAsync(connection, limit, cancel) : 0;
         return new PrepareResult(took.TotalMilliseconds, ended, ended > 0 ? await InspectAsync(connection, cancel) : found);
     }
@@ -62,7 +70,7 @@ internal sealed partial class SwitchoverDesk(AgentOptions options, AgentStateFil
         var started = Stopwatch.GetTimestamp();
         if (state.Current.PrimaryEpoch != order.Epoch || keeper.Fence?.Epoch >= order.Epoch)
             throw new OrderRefusedException($"{options.Region} is not the primary of epoch {order.Epoch} (it is that of {state.Current.PrimaryEpoch?.ToString(CultureInfo.InvariantCulture) ?? "none"}) and seals nothing.");
-        await using var connection = await driver.Local(Database).OpenAsync(token);
+        await using var connection = await ready.TakeAsync(Database, token);
         var effect = !await IsWaitingAsync(connection, token);
         if (effect)
         {
@@ -103,21 +111,29 @@ internal sealed partial class SwitchoverDesk(AgentOptions options, AgentStateFil
     {
         var started = Stopwatch.GetTimestamp();
         var limit = TimeSpan.FromMilliseconds(order.LimitMs);
-        await using var connection = await driver.Local(Database).OpenAsync(cancel);
-        await using var command = new NpgsqlCommand("select pg_last_wal_replay_lsn()::text", connection);
-        using var pace = new PeriodicTimer(Look);
-        while (true)
+        var connection = await ready.TakeAsync(Database, cancel);
+        try
         {
-            var replayed = await command.ExecuteScalarAsync(cancel) is string text ? Lsn.Parse(text) : default;
-            if (replayed >= order.Until)
-                return new ReachResult(replayed, Stopwatch.GetElapsedTime(started).TotalMilliseconds);
-            if (Stopwatch.GetElapsedTime(started) > limit)
-                throw new InvalidOperationException($"The copy in {options.Region} has replayed only {replayed} of {order.Until} after {limit.TotalMilliseconds:F0} ms.");
-            await pace.WaitForNextTickAsync(cancel);
+            await using var command = new NpgsqlCommand("select pg_last_wal_replay_lsn()::text", connection);
+            using var pace = new PeriodicTimer(Look);
+            while (true)
+            {
+                var replayed = await command.ExecuteScalarAsync(cancel) is string text ? Lsn.Parse(text) : default;
+                if (replayed >= order.Until)
+                    return new ReachResult(replayed, Stopwatch.GetElapsedTime(started).TotalMilliseconds);
+                if (Stopwatch.GetElapsedTime(started) > limit)
+                    throw new InvalidOperationException($"The copy in {options.Region} has replayed only {replayed} of {order.Until} after {limit.TotalMilliseconds:F0} ms.");
+                await pace.WaitForNextTickAsync(cancel);
+            }
         }
+        finally { ready.Keep(Database, connection); } // the promotion comes next
     }
 
-    public async ValueTask DisposeAsync() => await DropMarkerAsync();
+    public async ValueTask DisposeAsync()
+    {
+        await DropMarkerAsync();
+        await _readyMarker.DisposeAsync();
+    }
 
     private string Database => (book.Current?.Database ?? throw new InvalidOperationException($"{options.Region} has no database assigned.")).DatabaseName;
 
@@ -127,7 +143,7 @@ internal sealed partial class SwitchoverDesk(AgentOptions options, AgentStateFil
         if (_waiting is { IsCompleted: false })
             return;
         await DropMarkerAsync();
-        _marker = await driver.Local(Database, 0, SealApplication).OpenAsync(cancel);
+        _marker = await _readyMarker.TakeAsync(Database, cancel);
         _waiting = WaitAsync(_marker, order.Run);
     }
 

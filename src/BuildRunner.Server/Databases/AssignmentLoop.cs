@@ -24,6 +24,12 @@ internal sealed partial class AssignmentLoop : ReconcileLoop
     private static readonly TimeSpan StartListenMax = TimeSpan.FromSeconds(10);
     private (PolicyDocument? Document, string Text) _rendered = (null, "");
 
+    /// <summary>
+    /// A run orders by itself what its move needs. What follows from the move (whom to follow, who rejoins) is given so much later, at the latest by the
+    /// next pass: writes of users wait meanwhile, and the work that begins then would be done in front of theirs.
+    /// </summary>
+    private static readonly TimeSpan MovedPause = TimeSpan.FromMilliseconds(250);
+
     private readonly IStore _store;
     private readonly Epochs _epochs;
     private readonly IPolicySource _policy;
@@ -46,6 +52,7 @@ internal sealed partial class AssignmentLoop : ReconcileLoop
     private long _count;
     private (long Epoch, long Token) _told;
     private bool _behind;
+    private (long Epoch, long At)? _moved;
 
     public AssignmentLoop(IStore store, Epochs epochs, IPolicySource policy, INodeLinks links, INodeReports reports, LeaderLease lease, Leases leases, SyncDesk sync, Standing standing, IAlerts alerts, TimeProvider time, ILogger<AssignmentLoop> logger)
         : base(TimeSpan.FromMilliseconds(500), time, logger)
@@ -98,8 +105,11 @@ internal sealed partial class AssignmentLoop : ReconcileLoop
         }
         var initialised = record is not null && await IsInitialisedAsync(policy, database, fence, cancel);
         var house = House(policy, record);
+        var pause = IsPause(record);
         foreach (var region in policy.Regions)
         {
+            if (pause && (record!.State != EpochState.Open || region.Code != record.Primary))
+                continue;
             var assignment = AssignmentPlanner.Plan(policy, region.Code, database, record, initialised, asks[region.Code], fence.Token, behind, _peers, record is null ? null : _sync.NamesFor(record)) with { House = house };
             var text = JsonSerializer.Serialize(assignment, WireJson.Default.Assignment);
             if (_published.TryGetValue(region.Code, out var before) && before == text)
@@ -127,6 +137,18 @@ internal sealed partial class AssignmentLoop : ReconcileLoop
         foreach (var watch in _watches)
             watch.Dispose();
         base.Dispose();
+    }
+
+    /// <summary>The epoch has just moved, as seen by this server.</summary>
+    private bool IsPause(EpochRecord? record)
+    {
+        if (record is null)
+            return false;
+        if (_moved is not { } moved)
+            _moved = (record.Epoch, 0);
+        else if (moved.Epoch != record.Epoch)
+            _moved = (record.Epoch, _time.GetTimestamp());
+        return _moved is { At: not 0 } now && _time.GetElapsedTime(now.At) < MovedPause;
     }
 
     /// <summary>What every host keeps for the day on which this server is gone; the text is made anew only for another policy.</summary>

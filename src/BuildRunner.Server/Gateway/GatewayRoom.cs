@@ -31,6 +31,7 @@ public static class GatewayRoom
         var table = app.Services.GetRequiredService<GatewayTable>();
         if (table.Load() is { } fault)
             app.Logger.LogWarning("{Fault}", fault);
+        table.SaveFailed += error => app.Logger.LogWarning("The table could not be saved; without the server the next start would use an older one: {Reason}", error.Message);
         if (table.State is { } saved)
             app.Services.GetRequiredService<Prober>().Update(saved.Probes);
         app.Services.GetRequiredService<GatewaySignals>().ReportSoon = app.Services.GetRequiredService<NodeClient>().ReportNow;

@@ -8,11 +8,15 @@ using BuildRunner.Server.Hosting;
 namespace BuildRunner.Server.Gateway;
 
 /// <summary>
-/// The table in force, kept on disk: a gateway that starts without the server serves from the last one. A row never goes back to a lower epoch.
+/// The table in force, kept on disk too: a gateway that starts without the server serves from the last one saved, at most half a second older than
+/// the last in force. A row never goes back to a lower epoch.
 /// Holds end here by this process's own clock, whoever forgot them.
 /// </summary>
-internal sealed class GatewayTable
+internal sealed class GatewayTable : IDisposable
 {
+    /// <summary>Tables that come in a burst, as in a move of the database, are saved once.</summary>
+    private static readonly TimeSpan SavePause = TimeSpan.FromMilliseconds(500);
+
     private readonly string _tableFile;
     private readonly string _keysFile;
     private readonly string _summonFile;
@@ -20,6 +24,9 @@ internal sealed class GatewayTable
     private readonly Lock _gate = new();
     private readonly Dictionary<(string Database, string HoldId), long> _holdSeen = [];
     private readonly Dictionary<string, LocalHold> _local = [];
+    private readonly Lock _disk = new();
+    private readonly ITimer _save;
+    private GatewayDocument? _unsaved;
     private GatewayState? _state;
     private TaskCompletionSource _changed = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
@@ -27,6 +34,7 @@ internal sealed class GatewayTable
     {
         Directory.CreateDirectory(folder);
         (_tableFile, _keysFile, _summonFile, _time) = (Path.Combine(folder, "table.json"), Path.Combine(folder, "affinity-keys"), Path.Combine(folder, "summon-key"), time);
+        _save = time.CreateTimer(_ => Save(), null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
     }
 
     /// <summary>Null until the first table.</summary>
@@ -53,15 +61,39 @@ internal sealed class GatewayTable
         }
     }
 
+    /// <summary>Called with what went wrong when a table could not be saved; the next one is tried again.</summary>
+    public event Action<Exception>? SaveFailed;
+
+    /// <summary>In force on return, and saved soon after: users wait for the one and not for the other.</summary>
     public void Apply(GatewayDocument document)
     {
-        var kept = Install(document);
-        // The keys apart, so that the table can be shown to anyone who asks for it.
-        if (document.AffinityKeys.Count > 0)
-            AtomicFile.Write(_keysFile, string.Join('\n', document.AffinityKeys));
-        if (document.SummonKey is { } key)
-            AtomicFile.Write(_summonFile, key);
-        AtomicFile.Write(_tableFile, JsonSerializer.SerializeToUtf8Bytes(kept with { AffinityKeys = [], SummonKey = null }, WireJson.Default.GatewayDocument));
+        if (Interlocked.Exchange(ref _unsaved, Install(document)) is null)
+            _save.Change(SavePause, Timeout.InfiniteTimeSpan);
+    }
+
+    public void Dispose()
+    {
+        _save.Dispose();
+        Save();
+    }
+
+    private void Save()
+    {
+        lock (_disk)
+        {
+            if (Interlocked.Exchange(ref _unsaved, null) is not { } document)
+                return;
+            try
+            {
+                // The keys apart, so that the table can be shown to anyone who asks for it.
+                if (document.AffinityKeys.Count > 0)
+                    AtomicFile.Write(_keysFile, string.Join('\n', document.AffinityKeys));
+                if (document.SummonKey is { } key)
+                    AtomicFile.Write(_summonFile, key);
+                AtomicFile.Write(_tableFile, JsonSerializer.SerializeToUtf8Bytes(document with { AffinityKeys = [], SummonKey = null }, WireJson.Default.GatewayDocument));
+            }
+            catch (Exception error) when (error is IOException or UnauthorizedAccessException) { SaveFailed?.Invoke(error); }
+        }
     }
 
     /// <summary>When this gateway ends a hold by its own clock, counted from when it first saw it; null: that hold is not in force.</summary>
@@ -127,6 +159,8 @@ internal sealed class GatewayTable
             var keys = document.AffinityKeys.Count == 0 && _state is { } former ? former.AffinityKeys : Keys(document.AffinityKeys);
             var summon = document.SummonKey is { Length: > 0 } text ? Convert.FromBase64String(text) : _state?.SummonKey;
             Interlocked.Exchange(ref _state, new GatewayState(new RoutingView(table), keys, document.Probes, summon));
+            // What is saved has them too, also when a document without any comes before the one that brought them was saved.
+            document = document with { AffinityKeys = [.. keys.Select(k => Convert.ToBase64String(k))], SummonKey = summon is null ? null : Convert.ToBase64String(summon) };
             woken = Interlocked.Exchange(ref _changed, new(TaskCreationOptions.RunContinuationsAsynchronously));
         }
         woken.TrySetResult();

@@ -208,8 +208,9 @@ public static class GuardProcess
                 {
                     { Do: "status" } => stop.Answer(postmaster) with { DeadlineMs = deadline.Milliseconds, Gate = gate.Connected },
                     { Do: "stop" } => stop.Stop(postmaster, request),
+                    { Do: "rehearse" } => stop.Rehearse(postmaster),
                     { Do: "deadline", DeadlineMs: { } at } => Extend(at),
-                    _ => stop.Answer(postmaster) with { Ok = false, Error = "status, stop or deadline is expected" },
+                    _ => stop.Answer(postmaster) with { Ok = false, Error = "status, rehearse, stop or deadline is expected" },
                 };
             }
             catch (Exception error) when (error is JsonException or IOException or UnauthorizedAccessException)

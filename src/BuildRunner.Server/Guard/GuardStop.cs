@@ -67,6 +67,15 @@ internal sealed class GuardStop(GuardOptions options)
         }
     }
 
+    /// <summary>What a stop does but for its effects.</summary>
+    public GuardAnswer Rehearse(Process? postmaster)
+    {
+        var running = _processes.Running();
+        running.RemoveAll(DataProcesses.IsKillPending);
+        _ = ReadFence();
+        return Answer(postmaster);
+    }
+
     public GuardAnswer Answer(Process? postmaster) => new()
     {
         Ok = true,
@@ -101,9 +110,11 @@ internal sealed class GuardStop(GuardOptions options)
         }
     }
 
+    private FenceFile? ReadFence() => File.Exists(options.FenceFile) ? JsonSerializer.Deserialize(File.ReadAllBytes(options.FenceFile), GuardJson.Default.FenceFile) : null;
+
     private (FenceFile Fence, bool Effect) WriteFence(long epoch, string? run, string evidence)
     {
-        var before = File.Exists(options.FenceFile) ? JsonSerializer.Deserialize(File.ReadAllBytes(options.FenceFile), GuardJson.Default.FenceFile) : null;
+        var before = ReadFence();
         if (before is not null && before.Epoch >= epoch)
             return (before, false);
         var fence = new FenceFile { Epoch = epoch, Run = run, Evidence = evidence, At = DateTimeOffset.UtcNow, Fences = (before?.Fences ?? 0) + 1 };

@@ -9,7 +9,11 @@ public static class AtomicFile
     public const UnixFileMode OwnerOnly = UnixFileMode.UserRead | UnixFileMode.UserWrite;
     public const UnixFileMode Readable = OwnerOnly | UnixFileMode.GroupRead | UnixFileMode.OtherRead;
 
-    public static void Write(string path, ReadOnlySpan<byte> content, UnixFileMode mode = OwnerOnly)
+    /// <param name="path">The file.</param>
+    /// <param name="content">All that it holds from now on.</param>
+    /// <param name="mode">Who may read it.</param>
+    /// <param name="durable">False: after a loss of power it may be missing or empty; for what is written anew at every start.</param>
+    public static void Write(string path, ReadOnlySpan<byte> content, UnixFileMode mode = OwnerOnly, bool durable = true)
     {
         path = Path.GetFullPath(path);
         var temporary = $"{path}.{Guid.NewGuid():N}.tmp";
@@ -20,7 +24,8 @@ public static class AtomicFile
                 file.Write(content);
                 if (mode != OwnerOnly)
                     File.SetUnixFileMode(file.SafeFileHandle, mode);
-                file.Flush(flushToDisk: true);
+                if (durable)
+                    file.Flush(flushToDisk: true);
             }
             File.Move(temporary, path, overwrite: true);
         }
@@ -29,7 +34,8 @@ public static class AtomicFile
             File.Delete(temporary);
             throw;
         }
-        Directories.Sync(Path.GetDirectoryName(path)!);
+        if (durable)
+            Directories.Sync(Path.GetDirectoryName(path)!);
     }
 
     public static void Write(string path, string content, UnixFileMode mode = OwnerOnly) => Write(path, Encoding.UTF8.GetBytes(content), mode);

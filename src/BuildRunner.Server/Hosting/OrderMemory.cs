@@ -6,7 +6,10 @@ using BuildRunner.Client.Hosting;
 
 namespace BuildRunner.Server.Hosting;
 
-/// <summary>Results of the newest 256 orders, on disk before the server hears of them: the same order again is answered, not repeated.</summary>
+/// <summary>
+/// Results of the newest 256 orders, in files before the server hears of them: the same order again is answered, not repeated, also by the next
+/// process. After a loss of power the last ones may be missing; every order bears coming twice, and looks first.
+/// </summary>
 internal sealed class OrderMemory
 {
     public const int KeptMax = 256;
@@ -29,7 +32,7 @@ internal sealed class OrderMemory
                 if (JsonSerializer.Deserialize(File.ReadAllBytes(file.FullName), WireJson.Default.OrderResult) is { } result)
                     Keep(result);
             }
-            catch (JsonException) { file.Delete(); } // files are written whole, so this is not one of ours
+            catch (JsonException) { file.Delete(); } // cut short by a loss of power, or not one of ours
         }
     }
 
@@ -45,7 +48,7 @@ internal sealed class OrderMemory
         if (!result.Done && !result.Refused)
             return;
         if (_folder is not null)
-            AtomicFile.Write(PathOf(_folder, result.Id), JsonSerializer.SerializeToUtf8Bytes(result, WireJson.Default.OrderResult));
+            AtomicFile.Write(PathOf(_folder, result.Id), JsonSerializer.SerializeToUtf8Bytes(result, WireJson.Default.OrderResult), durable: false);
         lock (_gate)
             Keep(result);
     }

@@ -35,6 +35,7 @@ internal static class RegionReader
                     ReportAge = reports.LastAgent(region.Code)?.Age,
                     Primary = epoch?.Primary,
                     Epoch = epoch?.Epoch ?? 0,
+                    Moving = epoch is { State: not EpochState.Open },
                     LagMax = policy.MultiRegion.ReadLagMax,
                 },
                 Control = controls.GetValueOrDefault(region.Code) ?? new RegionControl(),

@@ -11,17 +11,21 @@ namespace BuildRunner.Server.Routing;
 /// <summary>Keeps the table true: looks twice a second, and at once when a verdict, an epoch, a hold, the policy or an instance has changed.</summary>
 internal sealed class RoutingLoop : ReconcileLoop
 {
+    /// <summary>While a run moves a database it publishes by itself what counts; what else changes meanwhile is gathered for so long.</summary>
+    private static readonly TimeSpan MovingPause = TimeSpan.FromMilliseconds(250);
+
     private readonly RoutingDesk _desk;
     private readonly ITrafficControl _traffic;
     private readonly LeaderLease _lead;
     private readonly INodeReports _reports;
+    private readonly TimeProvider _time;
     private readonly IDisposable[] _hints;
     private readonly ConcurrentDictionary<string, int> _seen = new(StringComparer.Ordinal);
 
     public RoutingLoop(RoutingDesk desk, ITrafficControl traffic, LeaderLease lead, IPolicySource policy, IRegionHealth health, IProbePlan probes, INodeReports reports, IStore store, TimeProvider time, ILogger<RoutingLoop> logger)
         : base(TimeSpan.FromMilliseconds(500), time, logger)
     {
-        (_desk, _traffic, _lead, _reports) = (desk, traffic, lead, reports);
+        (_desk, _traffic, _lead, _reports, _time) = (desk, traffic, lead, reports, time);
         _hints =
         [
             policy.OnChange(Wake), health.OnChange(Wake), probes.OnChange(Wake),
@@ -35,6 +39,8 @@ internal sealed class RoutingLoop : ReconcileLoop
     {
         if (_lead.Acting is { } fence)
             await _traffic.ReleaseEndedAsync(fence, cancel);
+        if (_desk.View?.Table.Databases.Any(d => d.HoldId is not null) == true)
+            await Task.Delay(MovingPause, _time, cancel);
         await _desk.PublishAsync(cancel);
     }
 

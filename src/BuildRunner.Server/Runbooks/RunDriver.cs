@@ -7,13 +7,12 @@ namespace BuildRunner.Server.Runbooks;
 
 /// <summary>Carries one run from where its journal stands to its end: decide, write, act, write.</summary>
 internal sealed partial class RunDriver(
-    RunJournal journal, RunbookSource source, string over, ActionRegistry actions, IChildRuns children, RunRecords records, RunNotes notes, IEventLog events,
+    RunJournal journal, RunbookSource source, ActionRegistry actions, IChildRuns children, RunNotes notes, IEventLog events,
     Fence fence, TimeProvider time, ILogger logger) : IDisposable
 {
     /// <summary>A wait for people is looked at again at least so often: the wall clock may have been set.</summary>
     private static readonly TimeSpan AwaitMax = TimeSpan.FromMinutes(1);
 
-    private readonly SemaphoreSlim _saving = new(1);
     private readonly CancellationTokenSource _aborted = new();
     private TaskCompletionSource _woken = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
@@ -60,7 +59,7 @@ internal sealed partial class RunDriver(
         string? problem = null;
         await journal.AppendAsync(state =>
         {
-            problem = state!.Finished ? $"Run {journal.Run} has ended ({state.Phase})."
+            problem = state.Finished ? $"Run {journal.Run} has ended ({state.Phase})."
                 : state.ReturnBarredBy is { } bar ? $"Run {journal.Run} is past '{bar.Step.Id}' and can only go forward."
                 : null;
             return problem is null && state.AbortedBy is null ? new RunEvent.AbortRequested { At = Now, Actor = actor, Reason = reason } : null;
@@ -76,19 +75,14 @@ internal sealed partial class RunDriver(
     public async Task<RunReply> ReplyAsync(Func<RunState, RunReply> answer, CancellationToken cancel)
     {
         RunReply? reply = null;
-        await journal.AppendAsync(state => (reply = answer(state!)).Line, fence, cancel);
-        if (reply!.Line is not null)
-        {
-            await SaveAsync(null, cancel);
+        if (await journal.AppendAsync(state => (reply = answer(state)).Line, fence, cancel))
             Wake();
-        }
-        return reply;
+        return reply!;
     }
 
     public void Dispose()
     {
         _aborted.Dispose();
-        _saving.Dispose();
         journal.Dispose();
     }
 
@@ -119,23 +113,23 @@ internal sealed partial class RunDriver(
         switch (move)
         {
             case NextMove.Start start:
-                await StartAsync(start, cancel);
+                // The end of a step and the beginning of the next share a line's cost: writes of users may be waiting.
+                for (var begun = await BeginAsync(start, cancel); begun is not null;)
+                    begun = await ActAsync(begun, cancel);
                 break;
             case NextMove.VerifyFirst look:
                 await VerifyAsync(look, cancel);
                 break;
             case NextMove.Skip skip:
                 await AppendAsync(new RunEvent.StepSkipped { At = Now, Step = skip.Step.Id, Why = skip.Reason }, cancel);
-                await SaveAsync(null, cancel);
                 break;
             case NextMove.Ask ask:
                 await AskAsync(ask, cancel);
                 break;
             case NextMove.Expire expire:
                 // An answer that came in this moment counts.
-                await journal.AppendAsync(state => NextMove.OfLane(state!, expire.Step.Id, Now) is not NextMove.Expire ? null
+                await journal.AppendAsync(state => NextMove.OfLane(state, expire.Step.Id, Now) is not NextMove.Expire ? null
                     : expire.ByHand ? new RunEvent.ConfirmationExpired { At = Now, Step = expire.Step.Id } : new RunEvent.ApprovalExpired { At = Now, Step = expire.Step.Id }, fence, cancel);
-                await SaveAsync(null, cancel);
                 Wake();
                 break;
             case NextMove.Await wait:
@@ -149,7 +143,6 @@ internal sealed partial class RunDriver(
     private async Task AskAsync(NextMove.Ask ask, CancellationToken cancel)
     {
         await AppendAsync(ask.ByHand ? new RunEvent.ConfirmationRequested { At = Now, Step = ask.Step.Id, Expires = ask.Expires } : new RunEvent.ApprovalRequested { At = Now, Step = ask.Step.Id, Expires = ask.Expires }, cancel);
-        await SaveAsync(null, cancel);
         var how = ask.ByHand ? $"`br runbook confirm {journal.Run} --step {ask.Step.Id} --note …`" : $"`br runbook approve {journal.Run} --step {ask.Step.Id}`";
         await events.RecordAsync("run.waiting", State.Actor, $"Run {journal.Run} waits at '{ask.Step.Title}' until {ask.Expires:yyyy-MM-dd HH:mm} UTC: {how}.", new Dictionary<string, string> { ["run"] = journal.Run, ["step"] = ask.Step.Id }, cancel);
     }
@@ -171,8 +164,8 @@ internal sealed partial class RunDriver(
         // A report that cannot be made never keeps a run from ending.
         try { report = await source.ReportAsync(State, phase, cancel); }
         catch (Exception error) when (!cancel.IsCancellationRequested) { LogReportFailed(logger, error, journal.Run); }
-        await AppendAsync(new RunEvent.RunFinished { At = Now, State = phase, Reason = reason, Person = person, Report = report?.Data }, cancel);
-        await SaveAsync(report, cancel);
+        await journal.AppendAsync(_ => [new RunEvent.RunFinished { At = Now, State = phase, Reason = reason, Person = person, Report = report?.Data }], fence, report, cancel);
+        Wake();
         await events.RecordAsync("run.finished", State.Actor, $"Run {journal.Run} {Word(phase)}: {reason}.{(person is null ? "" : $" {person}")}",
             new Dictionary<string, string> { ["run"] = journal.Run, ["state"] = Word(phase), ["journal_lines"] = journal.Position.ToString(CultureInfo.InvariantCulture) }, cancel);
     }
@@ -189,18 +182,6 @@ internal sealed partial class RunDriver(
     {
         await journal.AppendAsync(happened, fence, cancel);
         Wake();
-    }
-
-    /// <summary>One after another, each with the run as it is by then: an older record never covers a newer one.</summary>
-    private async Task SaveAsync(RunReport? report, CancellationToken cancel)
-    {
-        await _saving.WaitAsync(cancel);
-        try
-        {
-            if (await records.PutAsync(RunRecords.Of(State, journal.Position, over, report), fence, cancel) is StoreWrite.Fenced fenced)
-                throw new JournalLostException($"Run {journal.Run} belongs to another server now (fencing token {fenced.Current}).");
-        }
-        finally { _saving.Release(); }
     }
 
     internal static string Word(RunPhase phase) => phase == RunPhase.RolledBack ? "rolled_back" : phase.ToString().ToLowerInvariant();

@@ -7,30 +7,53 @@ internal sealed partial class RunDriver
 {
     private static readonly TimeSpan VerifyPause = TimeSpan.FromMilliseconds(250);
 
-    private async Task StartAsync(NextMove.Start start, CancellationToken cancel)
+    /// <summary>A step whose beginning is in the journal.</summary>
+    /// <param name="Start">The move that began it.</param>
+    /// <param name="MayHaveActed">It may have acted before, in an earlier attempt.</param>
+    private sealed record Begun(NextMove.Start Start, bool MayHaveActed);
+
+    /// <summary>Null: an abort came in this moment.</summary>
+    private async Task<Begun?> BeginAsync(NextMove.Start start, CancellationToken cancel)
     {
-        var step = start.Step;
-        var begun = time.GetTimestamp();
-        var may = State.Step(step.Id).MayHaveActed;
-        // An abort that came in this moment is heeded; a run that is a step is taken up all the same, for only its end says what it did.
-        var line = await journal.AppendAsync(state => state!.AbortedBy is not null && !state.PastReturn && !state.Step(step.Id).ChildUnderWay
-            ? null
-            : new RunEvent.StepStarted { At = Now, Step = step.Id, Attempt = start.Attempt, Key = start.Key }, fence, cancel);
-        if (line is null)
-            return;
+        var may = State.Step(start.Step.Id).MayHaveActed;
+        // An abort is heeded; a run that is a step is taken up all the same, for only its end says what it did.
+        return await journal.AppendAsync(state => state.AbortedBy is not null && !state.PastReturn && !state.Step(start.Step.Id).ChildUnderWay ? null : Started(start), fence, cancel)
+            ? new Begun(start, may) : null;
+    }
+
+    /// <summary>Acts, and writes how it ended, with the beginning of the one step that follows when nothing stands between.</summary>
+    /// <returns>That step; null: what comes next is decided anew.</returns>
+    private async Task<Begun?> ActAsync(Begun begun, CancellationToken cancel)
+    {
+        var (start, step) = (begun.Start, begun.Start.Step);
+        cancel.ThrowIfCancellationRequested();
+        var from = time.GetTimestamp();
         var others = State.Steps.Any(s => s.Step.Id != step.Id && (s.Step.PointOfNoReturn || !s.Step.Undo) && s.MayHaveActed);
         var abortable = step.Runbook is not null || (!step.PointOfNoReturn && step.Undo && !others);
-        var outcome = await GuardAsync(step, start.Key, start.Attempt, step.With, abortable, (context, stop) => ActAsync(context, looksBefore: !may, stop, cancel), cancel);
-        var took = time.GetElapsedTime(begun).TotalMilliseconds;
-        await AppendAsync(outcome switch
+        var outcome = await GuardAsync(step, start.Key, start.Attempt, step.With, abortable, (context, stop) => ActAsync(context, looksBefore: !begun.MayHaveActed, stop, cancel), cancel);
+        var took = time.GetElapsedTime(from).TotalMilliseconds;
+        RunEvent ended = outcome switch
         {
             ActionOutcome.Done done => new RunEvent.StepFinished { At = Now, Step = step.Id, Attempt = start.Attempt, Outputs = done.Outputs, Milliseconds = took },
             ActionOutcome.Failed failed => new RunEvent.StepFailed { At = Now, Step = step.Id, Attempt = start.Attempt, Error = failed.Error, Unknown = failed.Unknown, Milliseconds = took },
             ActionOutcome.Refused refused => new RunEvent.StepFailed { At = Now, Step = step.Id, Attempt = start.Attempt, Error = refused.Error, Refused = true, Milliseconds = took },
             _ => throw new InvalidOperationException("An action ended in no known way."),
-        }, cancel);
-        await SaveAsync(null, cancel);
+        };
+        Begun? next = null;
+        await journal.AppendAsync(state =>
+        {
+            var after = RunState.Apply(state, ended);
+            if (step.Group is not null || NextMove.Decide(after, Now) is not NextMove.Start { } following)
+                return [ended];
+            LogMove(logger, journal.Run, nameof(NextMove.Start), following.Reason);
+            next = new Begun(following, after.Step(following.Step.Id).MayHaveActed);
+            return [ended, Started(following)];
+        }, fence, report: null, cancel);
+        Wake();
+        return next;
     }
+
+    private RunEvent.StepStarted Started(NextMove.Start start) => new() { At = Now, Step = start.Step.Id, Attempt = start.Attempt, Key = start.Key };
 
     /// <summary>The precondition, unless it may have acted already; the action or the runbook; the postcondition.</summary>
     private async Task<ActionOutcome> ActAsync(ActionContext context, bool looksBefore, CancellationToken stop, CancellationToken cancel)
@@ -106,7 +129,6 @@ internal sealed partial class RunDriver
             ActionOutcome.Refused refused => new RunEvent.UndoFailed { At = Now, Step = step.Id, Error = refused.Error },
             _ => throw new InvalidOperationException("An undo ended in no known way."),
         }, cancel);
-        await SaveAsync(null, cancel);
     }
 
     /// <summary>Looks by another action than the step's own.</summary>

@@ -19,8 +19,13 @@ public sealed class RunRecords(IStore store)
     public async Task<IReadOnlyList<RunRecord>> ListAsync(CancellationToken cancel) =>
         [.. (await store.ListAsync(Prefix, cancel)).Select(Read).OrderByDescending(r => r.StartedAt).ThenByDescending(r => r.Id, StringComparer.Ordinal)];
 
-    public Task<StoreWrite> PutAsync(RunRecord record, Fence? fence, CancellationToken cancel) =>
-        store.PutAsync(KeyOf(record.Id), JsonSerializer.SerializeToUtf8Bytes(record, RunbooksJson.Default.RunRecord), null, fence, cancel);
+    public Task<StoreWrite> PutAsync(RunRecord record, Fence? fence, CancellationToken cancel)
+    {
+        var write = Write(record);
+        return store.PutAsync(write.Key, write.Value, null, fence, cancel);
+    }
+
+    public static KeyWrite Write(RunRecord record) => new(KeyOf(record.Id), JsonSerializer.SerializeToUtf8Bytes(record, RunbooksJson.Default.RunRecord));
 
     public Task<StoreWrite> DeleteAsync(string run, Fence? fence, CancellationToken cancel) => store.DeleteAsync(KeyOf(run), null, fence, cancel);
 

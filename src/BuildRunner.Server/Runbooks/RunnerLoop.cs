@@ -120,44 +120,33 @@ internal sealed partial class RunnerLoop(
     /// <summary>Writes the first line and drives the run; asked under the lock of starts.</summary>
     private async Task<RunRecord> BeginAsync(RunbookEntry entry, RunEvent.RunStarted started, string over, Fence fence, CancellationToken cancel)
     {
-        // The record first: a journal that no record names would be found by nobody. A record without a journal never began.
-        var record = RunRecords.Of(RunState.Apply(null, started), 0, over, null);
-        if (await records.PutAsync(record, fence, cancel) is StoreWrite.Fenced fenced)
-            throw new JournalLostException($"Another server leads now (fencing token {fenced.Current}).");
-        var journal = await RunJournal.OpenAsync(store, crash, started.Run, CancellationToken.None);
+        var journal = await RunJournal.OpenAsync(store, crash, started.Run, over, CancellationToken.None);
         await journal.AppendAsync(started, fence, CancellationToken.None);
-        Drive(journal, entry.Source, over, fence);
+        var record = RunRecords.Of(journal.State!, journal.Position, over, null);
+        Drive(journal, entry.Source, fence);
         await events.RecordAsync("run.started", started.Actor, $"Run {started.Run} began: {started.Reason}", new Dictionary<string, string> { ["run"] = started.Run }, CancellationToken.None);
-        return record with { JournalLines = 1 };
+        return record;
     }
 
     private async Task ResumeAsync(RunRecord record, Fence fence, CancellationToken cancel)
     {
-        var journal = await RunJournal.OpenAsync(store, crash, record.Id, cancel);
-        if (journal.State is not { } state)
-        {
-            await records.DeleteAsync(record.Id, fence, cancel); // its first line was never written: it never began
-            journal.Dispose();
-            return;
-        }
+        var journal = await RunJournal.OpenAsync(store, crash, record.Id, record.Over, cancel);
+        var state = journal.State ?? throw new JournalLostException($"Run {record.Id} has a record and no journal: somebody took it out of the store.");
         if (state.Finished)
         {
-            // The server ended between the last line and the record.
-            await records.PutAsync(RunRecords.Of(state, journal.Position, record.Over, RunReports.FromJournal(state)), fence, cancel);
+            await records.PutAsync(RunRecords.Of(state, journal.Position, record.Over, RunReports.FromJournal(state)), fence, cancel); // written by a version that kept them apart
             journal.Dispose();
             return;
         }
         await journal.AppendAsync(new RunEvent.Resumed { At = _time.GetUtcNow(), Server = Environment.MachineName }, fence, cancel);
-        // The record may be older than the journal: what the run waits for must be seen, or nobody answers.
-        await records.PutAsync(RunRecords.Of(journal.State, journal.Position, record.Over, null), fence, cancel);
         LogResumed(logger, record.Id, state.Steps.Count(s => s.Status == StepStatus.Done), state.Steps.Count);
-        Drive(journal, catalog.SourceOf(record.Runbook), record.Over, fence);
+        Drive(journal, catalog.SourceOf(record.Runbook), fence);
         await events.RecordAsync("run.resumed", "server", $"Run {record.Id} was taken up again.", new Dictionary<string, string> { ["run"] = record.Id }, cancel);
     }
 
-    private void Drive(RunJournal journal, RunbookSource source, string over, Fence fence)
+    private void Drive(RunJournal journal, RunbookSource source, Fence fence)
     {
-        var driver = new RunDriver(journal, source, over, actions, this, records, notes, events, fence, _time, logger);
+        var driver = new RunDriver(journal, source, actions, this, notes, events, fence, _time, logger);
         _driven[journal.Run] = new(driver, Task.Run(() => DriveAsync(driver, journal.Run), CancellationToken.None));
     }
 

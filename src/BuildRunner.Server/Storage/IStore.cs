@@ -26,6 +26,12 @@ public interface IStore
     /// </summary>
     Task<StoreWrite> AppendAsync(string log, ReadOnlyMemory<byte> value, long? expected, Fence? fence, CancellationToken cancel);
 
+    /// <summary>
+    /// Appends several records, one after another, and writes a key whatever its version: all of it or nothing. The version returned is the last
+    /// record's position.
+    /// </summary>
+    Task<StoreWrite> AppendAsync(string log, IReadOnlyList<ReadOnlyMemory<byte>> values, KeyWrite also, long? expected, Fence? fence, CancellationToken cancel);
+
     /// <summary>Records after a position, oldest first.</summary>
     Task<IReadOnlyList<LogRecord>> ReadAsync(string log, long after, int limit, CancellationToken cancel);
 
@@ -52,6 +58,9 @@ public interface IStore
 
 /// <summary>A value and its version; versions of a key only grow, also over a delete.</summary>
 public sealed record StoreEntry(string Key, ReadOnlyMemory<byte> Value, long Version);
+
+/// <summary>A value to be written to a key.</summary>
+public readonly record struct KeyWrite(string Key, ReadOnlyMemory<byte> Value);
 
 public sealed record LogRecord(long Position, ReadOnlyMemory<byte> Value);
 

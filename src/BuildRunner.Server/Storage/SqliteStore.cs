@@ -108,12 +108,7 @@ internal sealed class SqliteStore : IStore, IDisposable
             var actual = VersionOf(session, keyBytes);
             if (expected is { } wanted && wanted != actual)
                 return new StoreWrite.Conflict(actual);
-            var version = NextRevision(session);
-            session.Execute(
-                "INSERT INTO entries (key, value, version) VALUES ($0, $1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value, version = excluded.version",
-                keyBytes, valueBytes, version);
-            batch.Touch(key);
-            return new StoreWrite.Done(version);
+            return new StoreWrite.Done(Put(session, batch, key, keyBytes, valueBytes));
         }, cancel);
     }
 
@@ -137,22 +132,10 @@ internal sealed class SqliteStore : IStore, IDisposable
         }, cancel);
     }
 
-    public Task<StoreWrite> AppendAsync(string log, ReadOnlyMemory<byte> value, long? expected, Fence? fence, CancellationToken cancel)
-    {
-        var (logBytes, valueBytes) = (StoreLimits.Key(log, "log"), StoreLimits.Value(log, value));
-        StoreLimits.Expected(expected);
-        return _writer.WriteAsync<StoreWrite>(valueBytes.Length, (session, batch) =>
-        {
-            if (Refusal(session, fence) is { } fenced)
-                return fenced;
-            var last = session.Number("SELECT max(position) FROM records WHERE log = $0", logBytes) ?? 0;
-            if (expected is { } wanted && wanted != last)
-                return new StoreWrite.Conflict(last);
-            session.Execute("INSERT INTO records (log, position, value) VALUES ($0, $1, $2)", logBytes, last + 1, valueBytes);
-            batch.Touch(log);
-            return new StoreWrite.Done(last + 1);
-        }, cancel);
-    }
+    public Task<StoreWrite> AppendAsync(string log, ReadOnlyMemory<byte> value, long? expected, Fence? fence, CancellationToken cancel) => AppendAsync(log, [value], null, expected, fence, cancel);
+
+    public Task<StoreWrite> AppendAsync(string log, IReadOnlyList<ReadOnlyMemory<byte>> values, KeyWrite also, long? expected, Fence? fence, CancellationToken cancel) =>
+        AppendAsync(log, values, (KeyWrite?)also, expected, fence, cancel);
 
     public Task<IReadOnlyList<LogRecord>> ReadAsync(string log, long after, int limit, CancellationToken cancel)
     {
@@ -236,6 +219,37 @@ internal sealed class SqliteStore : IStore, IDisposable
         _writer.Dispose();
         _readers.Dispose();
         _lock.Dispose();
+    }
+
+    private Task<StoreWrite> AppendAsync(string log, IReadOnlyList<ReadOnlyMemory<byte>> values, KeyWrite? also, long? expected, Fence? fence, CancellationToken cancel)
+    {
+        var (logBytes, valueBytes) = (StoreLimits.Key(log, "log"), values.Select(value => StoreLimits.Value(log, value)).ToList());
+        var (keyBytes, entryBytes) = also is { } entry ? (StoreLimits.Key(entry.Key), StoreLimits.Value(entry.Key, entry.Value)) : ([], []);
+        StoreLimits.Expected(expected);
+        return _writer.WriteAsync<StoreWrite>(valueBytes.Sum(value => value.Length) + entryBytes.Length, (session, batch) =>
+        {
+            if (Refusal(session, fence) is { } fenced)
+                return fenced;
+            var last = session.Number("SELECT max(position) FROM records WHERE log = $0", logBytes) ?? 0;
+            if (expected is { } wanted && wanted != last)
+                return new StoreWrite.Conflict(last);
+            foreach (var value in valueBytes)
+                session.Execute("INSERT INTO records (log, position, value) VALUES ($0, $1, $2)", logBytes, ++last, value);
+            batch.Touch(log);
+            if (also is { Key: var key })
+                Put(session, batch, key, keyBytes, entryBytes);
+            return new StoreWrite.Done(last);
+        }, cancel);
+    }
+
+    private static long Put(SqliteSession session, SqliteBatch batch, string key, byte[] keyBytes, byte[] valueBytes)
+    {
+        var version = NextRevision(session);
+        session.Execute(
+            "INSERT INTO entries (key, value, version) VALUES ($0, $1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value, version = excluded.version",
+            keyBytes, valueBytes, version);
+        batch.Touch(key);
+        return version;
     }
 
     private static StoreWrite.Fenced? Refusal(SqliteSession session, Fence? fence)

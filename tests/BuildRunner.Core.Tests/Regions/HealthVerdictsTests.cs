@@ -195,6 +195,12 @@ public class HealthVerdictsTests
         Assert.Contains("has not reported for 4 s", verdict.Reason, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData(false, HealthState.Unhealthy)]
+    [InlineData(true, HealthState.Degraded)]
+    public void Decide_PrimaryIsFenced_IsAFaultOfTheRegionUnlessARunMovesTheDatabase(bool moving, HealthState expected) =>
+        Assert.Equal(expected, Database(new DatabaseReading { Database = "main", State = DatabaseState.Fenced }, "us-east-1", moving).Health);
+
     [Fact]
     public void Decide_OneObserverChangesItsMind_NoHealthyRegionTurnsUnhealthy() =>
         Gen.Select(Gen.Int[3, 7], Gen.Int[0, 6], Gen.Bool).Sample((count, liar, says) =>
@@ -216,12 +222,12 @@ public class HealthVerdictsTests
             return verdict.Health != HealthState.Healthy || (!database && gateway.Contains(0) && verdict.Services.All(s => s.Health == HealthState.Healthy && s.Up > 0));
         });
 
-    private static RegionVerdict Database(DatabaseReading? reading, string primary)
+    private static RegionVerdict Database(DatabaseReading? reading, string primary, bool moving = false)
     {
         var region = Edge("us-east-1") with
         {
             Role = primary == "us-east-1" ? RegionRole.Primary : RegionRole.Standby,
-            Database = new DatabaseFacts { Reading = reading, ReportAge = TimeSpan.FromSeconds(4), Primary = primary, Epoch = 2, LagMax = TimeSpan.FromSeconds(5) },
+            Database = new DatabaseFacts { Reading = reading, ReportAge = TimeSpan.FromSeconds(4), Primary = primary, Epoch = 2, Moving = moving, LagMax = TimeSpan.FromSeconds(5) },
         };
         return HealthVerdicts.Decide([region], [See(("gateway", true))], Rules, [], Now)[0];
     }

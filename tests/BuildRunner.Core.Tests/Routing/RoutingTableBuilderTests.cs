@@ -54,6 +54,19 @@ public class RoutingTableBuilderTests
     public void IsWritable_ByAgentThenObservers(DatabaseState? state, HealthState health, bool writable) =>
         Assert.Equal(writable, RoutingTableBuilder.IsWritable(Record, Region("a", state is { } s ? Reading(s) : null, health)));
 
+    [Theory]
+    [InlineData(EpochState.Open, null, null)]
+    [InlineData(EpochState.Open, "drill", "drill")]
+    [InlineData(EpochState.Closing, null, "run")] // the record came before the hold
+    [InlineData(EpochState.Closing, "run", "run")]
+    [InlineData(EpochState.Moving, null, "run")]
+    public void Build_ARunMovesTheEpoch_WritesWait(EpochState state, string? hold, string? expected)
+    {
+        var inputs = Inputs(Region("a", Reading(DatabaseState.Primary)), Region("b", Reading(DatabaseState.Standby)));
+        inputs = inputs with { Databases = [new DatabaseInput("main", Record with { State = state, Run = state == EpochState.Open ? null : "run" }, hold)] };
+        Assert.Equal(expected, RoutingTableBuilder.Build(inputs, null).Databases[0].HoldId);
+    }
+
     /// <summary>The marker is written before the epoch opens: a standby's reading without it was taken before the promotion.</summary>
     [Theory]
     [InlineData(-1, true)]

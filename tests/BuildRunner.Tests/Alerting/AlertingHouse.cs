@@ -144,6 +144,8 @@ internal sealed class CutStore(IStore inner) : IStore
 
     public Task<StoreWrite> AppendAsync(string log, ReadOnlyMemory<byte> value, long? expected, Fence? fence, CancellationToken cancel) => Count(() => inner.AppendAsync(log, value, expected, fence, cancel));
 
+    public Task<StoreWrite> AppendAsync(string log, IReadOnlyList<ReadOnlyMemory<byte>> values, KeyWrite also, long? expected, Fence? fence, CancellationToken cancel) => Count(() => inner.AppendAsync(log, values, also, expected, fence, cancel));
+
     public Task<IReadOnlyList<LogRecord>> ReadAsync(string log, long after, int limit, CancellationToken cancel) => inner.ReadAsync(log, after, limit, cancel);
 
     public Task<IReadOnlyList<LogRecord>> ReadLastAsync(string log, int limit, CancellationToken cancel) => inner.ReadLastAsync(log, limit, cancel);

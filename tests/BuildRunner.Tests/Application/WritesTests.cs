@@ -43,8 +43,7 @@ public sealed class WritesTests(PostgresFixture postgres) : IClassFixture<Postgr
     public async Task Run_RoleThatNothingConfirms_IsRefused(string setting)
     {
         var cancel = TestContext.Current.CancellationToken;
-        await using var place = await Place.MakeAsync(postgres, epoch: 1);
-        await postgres.Server.ExecuteAsync($"ALTER DATABASE {place.Database} SET synchronous_commit = {setting}");
+        await using var place = await Place.MakeAsync(postgres, epoch: 1, synchronousCommit: setting);
 
         var refused = Assert.IsType<WriteOutcome<int>.Refused>(await place.Writes.RunAsync(1, Place.InsertAsync, cancel));
         Assert.Contains("synchronous_commit", refused.Reason, StringComparison.Ordinal);
@@ -113,8 +112,7 @@ public sealed class WritesTests(PostgresFixture postgres) : IClassFixture<Postgr
     {
         var cancel = TestContext.Current.CancellationToken;
         await using var server = await PostgresServer.StartAsync("synchronous_standby_names=nobody", "synchronous_commit=local");
-        await using var place = await Place.MakeAsync(server, "postgres", epoch: 1, file: 1, commandTimeout: how is null ? 1 : 20);
-        await server.ExecuteAsync("ALTER DATABASE postgres SET synchronous_commit = on");
+        await using var place = await Place.MakeAsync(server, "postgres", epoch: 1, file: 1, commandTimeout: how is null ? 1 : 20, synchronousCommit: "on");
 
         var writing = place.Writes.RunAsync(1, Place.InsertAsync, cancel);
         const string Waiting = "FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
@@ -135,8 +133,7 @@ public sealed class WritesTests(PostgresFixture postgres) : IClassFixture<Postgr
     {
         var cancel = TestContext.Current.CancellationToken;
         await using var server = await PostgresServer.StartAsync("synchronous_standby_names=nobody", "synchronous_commit=local");
-        await using var place = await Place.MakeAsync(server, "postgres", epoch: 1, file: 1);
-        await server.ExecuteAsync("ALTER DATABASE postgres SET synchronous_commit = on");
+        await using var place = await Place.MakeAsync(server, "postgres", epoch: 1, file: 1, synchronousCommit: "on");
         using var caller = CancellationTokenSource.CreateLinkedTokenSource(cancel);
 
         var writing = place.Writes.RunAsync(1, Place.InsertAsync, caller.Token);
@@ -159,13 +156,15 @@ public sealed class WritesTests(PostgresFixture postgres) : IClassFixture<Postgr
         public string Database { get; private set; } = "";
         public Writes Writes { get; private set; } = null!;
 
-        public static async Task<Place> MakeAsync(PostgresFixture postgres, long epoch, long? file = null) =>
-            await MakeAsync(postgres.Server, await postgres.CreateDatabaseAsync(), epoch, file ?? epoch);
+        public static async Task<Place> MakeAsync(PostgresFixture postgres, long epoch, long? file = null, string? synchronousCommit = null) =>
+            await MakeAsync(postgres.Server, await postgres.CreateDatabaseAsync(), epoch, file ?? epoch, synchronousCommit: synchronousCommit);
 
-        public static async Task<Place> MakeAsync(PostgresServer server, string database, long epoch, long file, int commandTimeout = 10)
+        public static async Task<Place> MakeAsync(PostgresServer server, string database, long epoch, long file, int commandTimeout = 10, string? synchronousCommit = null)
         {
             await TestAddress.MarkAsync(server, database, epoch);
             await server.ExecuteAsync("CREATE TABLE t (n int)", database);
+            if (synchronousCommit is not null) // before any session is opened: those that are keep what they began with
+                await server.ExecuteAsync($"ALTER DATABASE {database} SET synchronous_commit = {synchronousCommit}");
             var place = new Place { _server = server, Database = database };
             place._file.Write(TestAddress.At(server, server, file, database));
             var options = new BuildRunnerApplicationOptions { AddressFile = place._file.Path, CommandTimeout = TimeSpan.FromSeconds(commandTimeout) };

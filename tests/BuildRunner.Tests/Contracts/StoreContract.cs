@@ -114,6 +114,27 @@ public abstract class StoreContract
         Assert.Null(await under.Store.GetAsync("log", Cancel)); // logs and keys are separate
     }
 
+    [Fact(Timeout = 20_000)]
+    public async Task Append_SeveralWithAKey_AllOrNothing()
+    {
+        using var under = Make();
+        Assert.Equal(2, Version(await under.Store.AppendAsync("log", [Bytes("a"), Bytes("b")], new KeyWrite("k", Bytes("1")), 0, null, Cancel)));
+        Assert.Equal("1", Text((await under.Store.GetAsync("k", Cancel))!.Value));
+        Assert.Equal(2, Assert.IsType<StoreWrite.Conflict>(await under.Store.AppendAsync("log", [Bytes("x"), Bytes("y")], new KeyWrite("k", Bytes("2")), 1, null, Cancel)).Actual);
+        var old = (await under.Store.AcquireAsync("server", "a", Ttl, Cancel))!;
+        under.Time.Advance(Ttl);
+        await under.Store.AcquireAsync("server", "b", Ttl, Cancel);
+        Assert.IsType<StoreWrite.Fenced>(await under.Store.AppendAsync("log", [Bytes("x")], new KeyWrite("k", Bytes("2")), null, old.Fence, Cancel));
+        await Assert.ThrowsAsync<StoreException>(() => under.Store.AppendAsync("log", [Bytes("x")], new KeyWrite("", Bytes("2")), null, null, Cancel));
+        Assert.Equal(["a", "b"], (await under.Store.ReadAsync("log", 0, 10, Cancel)).Select(record => Text(record.Value)));
+        Assert.Equal("1", Text((await under.Store.GetAsync("k", Cancel))!.Value));
+
+        Assert.Equal(3, Version(await under.Store.AppendAsync("log", [Bytes("c")], new KeyWrite("k", Bytes("3")), 2, null, Cancel)));
+        under.Restart();
+        Assert.Equal(["a", "b", "c"], (await under.Store.ReadAsync("log", 0, 10, Cancel)).Select(record => Text(record.Value)));
+        Assert.Equal("3", Text((await under.Store.GetAsync("k", Cancel))!.Value));
+    }
+
     [Fact(Timeout = 60_000)]
     public async Task Append_ManyAtOnce_NoneIsLostOrDoubled()
     {

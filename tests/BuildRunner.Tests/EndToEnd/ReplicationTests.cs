@@ -64,13 +64,24 @@ public sealed class ReplicationTests(ITestOutputHelper output)
         (await sandbox.BrAsync("dev", "kill", "us-east-1")).Fine();
         foreach (var receiver in receivers)
             Signal(receiver, "KILL"); // what lay in its socket is gone, as with the host in between
-        await Eventually.TrueAsync(async () => Database(await StatusAsync(sandbox)).GetProperty("regions").EnumerateArray()
-            .Where(r => r.GetProperty("code").GetString() != "us-east-1").All(r => r.GetProperty("state").GetString() == "standby" && r.GetProperty("lsn").ValueKind == JsonValueKind.String), "both copies are standbys again", Cancel, Limit);
 
-        var refused = await sandbox.BrAsync("dr", "failover", "--target", "us-west-1", "--reason", "test");
-        Assert.True(refused.Code == 4, $"{refused.Code}\n{refused.Out}\n{refused.Error}");
-        Assert.Contains("loss_max", refused.Out + refused.Error, StringComparison.Ordinal);
-        var result = (await sandbox.BrAsync("dr", "failover", "--target", "us-west-1", "--reason", "test", "--accept-data-loss", "--output", "json")).Fine().Json;
+        // PostgreSQL starts its sessions anew when one of its processes is killed: until its agent has read it again, a failover is refused for that.
+        Said refused = null!;
+        await Eventually.TrueAsync(async () =>
+        {
+            refused = await sandbox.BrAsync("dr", "failover", "--target", "us-west-1", "--reason", "test");
+            Assert.True(refused.Code == 4, $"{refused.Code}\n{refused.Out}\n{refused.Error}");
+            return (refused.Out + refused.Error).Contains("loss_max", StringComparison.Ordinal);
+        }, "the failover is refused for what it would lose", Cancel, Limit);
+        JsonElement result = default;
+        await Eventually.TrueAsync(async () =>
+        {
+            var said = await sandbox.BrAsync("dr", "failover", "--target", "us-west-1", "--reason", "test", "--accept-data-loss", "--output", "json");
+            if (said.Code == 4)
+                return false; // nothing was changed
+            result = said.Fine().Json;
+            return true;
+        }, "the loss is accepted", Cancel, Limit);
         await writer.AcknowledgedAsync(AcknowledgedFirst, Cancel, Limit);
         var report = await writer.StopAsync();
         output.WriteLine($"{report}");

@@ -1,3 +1,4 @@
+using BuildRunner.Tests.Support;
 using System.Net;
 using BuildRunner.Core.Routing;
 using BuildRunner.Server.Gateway;
@@ -33,6 +34,7 @@ public sealed class PipelineTests : IAsyncDisposable
     {
         await _gateway.StartAsync(_gateway.Standard());
         var keys = Path.Combine(_gateway.Folder, "data", "affinity-keys");
+        await Eventually.TrueAsync(() => File.Exists(Path.Combine(_gateway.Folder, "data", "table.json")), "the table is saved", TestContext.Current.CancellationToken);
         Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(keys));
         Assert.DoesNotContain(File.ReadAllText(keys).Trim(), File.ReadAllText(Path.Combine(_gateway.Folder, "data", "table.json")), StringComparison.Ordinal);
     }

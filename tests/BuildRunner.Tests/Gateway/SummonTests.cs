@@ -74,7 +74,8 @@ public sealed class SummonTests
         var table = gateway.Services.GetRequiredService<GatewayTable>();
         table.Apply(new GatewayDocument { Table = gateway.Table with { Version = 900 } });
         Assert.Equal((900L, 1, true), (table.State!.View.Table.Version, table.State.AffinityKeys.Count, table.State.SummonKey is not null));
-        var again = new GatewayTable(Path.Combine(gateway.Folder, "data"), TimeProvider.System);
+        table.Dispose();
+        using var again = new GatewayTable(Path.Combine(gateway.Folder, "data"), TimeProvider.System);
         Assert.Null(again.Load());
         Assert.Equal((900L, 1, true), (again.State!.View.Table.Version, again.State.AffinityKeys.Count, again.State.SummonKey is not null));
     }

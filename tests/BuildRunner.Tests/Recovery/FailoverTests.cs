@@ -299,7 +299,7 @@ public class FailoverTests
 
     private static async Task AppendAsync(FailoverHouse house, string run, RunEvent happened)
     {
-        using var journal = await RunJournal.OpenAsync(house.Store, new CrashPoint(null), run, Cancel);
+        using var journal = await RunJournal.OpenAsync(house.Store, new CrashPoint(null), run, "database/main", Cancel);
         await journal.AppendAsync(happened, house.Fence, Cancel);
     }
 }

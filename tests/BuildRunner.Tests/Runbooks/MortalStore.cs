@@ -3,10 +3,10 @@ using BuildRunner.Tests.Recovery;
 
 namespace BuildRunner.Tests.Runbooks;
 
-/// <summary>A store whose process dies before or after its n-th line of a journal: from then on nothing gets through it, as after a kill.</summary>
+/// <summary>A store whose process dies before or after its n-th write to a journal: from then on nothing gets through it, as after a kill.</summary>
 internal sealed class MortalStore(IStore inner, int? dieAt, bool beforeWriting) : IStore
 {
-    private int _lines;
+    private int _writes;
     private volatile bool _dead;
 
     /// <summary>Completes when the process dies.</summary>
@@ -14,8 +14,8 @@ internal sealed class MortalStore(IStore inner, int? dieAt, bool beforeWriting) 
 
     public bool IsDead => _dead;
 
-    /// <summary>Lines of journals that were asked for.</summary>
-    public int Lines => Volatile.Read(ref _lines);
+    /// <summary>Writes to journals that were asked for.</summary>
+    public int Writes => Volatile.Read(ref _writes);
 
     public string Name => inner.Name;
 
@@ -25,15 +25,15 @@ internal sealed class MortalStore(IStore inner, int? dieAt, bool beforeWriting) 
             throw new ServerGone();
     }
 
-    public async Task<StoreWrite> AppendAsync(string log, ReadOnlyMemory<byte> value, long? expected, Fence? fence, CancellationToken cancel)
+    public Task<StoreWrite> AppendAsync(string log, ReadOnlyMemory<byte> value, long? expected, Fence? fence, CancellationToken cancel) => Alive(() => inner.AppendAsync(log, value, expected, fence, cancel));
+
+    public async Task<StoreWrite> AppendAsync(string log, IReadOnlyList<ReadOnlyMemory<byte>> values, KeyWrite also, long? expected, Fence? fence, CancellationToken cancel)
     {
         ThrowIfDead();
-        if (!log.StartsWith("runs/", StringComparison.Ordinal))
-            return await inner.AppendAsync(log, value, expected, fence, cancel);
-        var last = Interlocked.Increment(ref _lines) == dieAt;
+        var last = Interlocked.Increment(ref _writes) == dieAt;
         if (last && beforeWriting)
             Die();
-        var done = await inner.AppendAsync(log, value, expected, fence, cancel);
+        var done = await inner.AppendAsync(log, values, also, expected, fence, cancel);
         if (last)
             Die();
         ThrowIfDead();

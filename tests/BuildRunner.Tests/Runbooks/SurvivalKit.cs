@@ -65,11 +65,11 @@ internal sealed class SurvivalKit(IReadOnlyList<Runbook> runbooks, Func<Survival
         Count("undisturbed");
         if (straight.Phase != RunPhase.Succeeded)
             return new(cases, [$"undisturbed: {straight}"]);
-        for (var line = 1; line <= straight.Lines; line++)
+        for (var write = 1; write <= straight.Writes; write++)
         {
             foreach (var before in new[] { true, false })
             {
-                Judge($"crash {(before ? "before" : "after")} line {line} of {straight.Lines}", await CaseAsync(line, before, null, cancel), straight, false, untouched);
+                Judge($"crash {(before ? "before" : "after")} write {write} of {straight.Writes}", await CaseAsync(write, before, null, cancel), straight, false, untouched);
                 Count("crashes");
             }
         }
@@ -109,11 +109,11 @@ internal sealed class SurvivalKit(IReadOnlyList<Runbook> runbooks, Func<Survival
                 continue; // skipped, or there is no way back from there
             if (back.State != untouched)
                 faults.Add($"taken back from '{turn.Id}': {back}; at first: {untouched}");
-            foreach (var (line, before) in Enumerable.Range(1, back.Lines).SelectMany(line => new[] { (line, true), (line, false) }))
+            foreach (var (write, before) in Enumerable.Range(1, back.Writes).SelectMany(write => new[] { (write, true), (write, false) }))
             {
-                var end = await CaseAsync(line, before, struck, cancel);
+                var end = await CaseAsync(write, before, struck, cancel);
                 if (end.Phase != back.Phase || end.State != untouched)
-                    faults.Add($"crash {(before ? "before" : "after")} line {line} of {back.Lines} of a run that is taken back: {end}; undisturbed: {back}");
+                    faults.Add($"crash {(before ? "before" : "after")} write {write} of {back.Writes} of a run that is taken back: {end}; undisturbed: {back}");
                 Count("crashes while taken back");
             }
             break;
@@ -157,7 +157,7 @@ internal sealed class SurvivalKit(IReadOnlyList<Runbook> runbooks, Func<Survival
             try { await server.LiveAsync(runbooks[0].Name, inputs, limit); }
             catch (ServerGone) { }
             catch (OperationCanceledException) when (!cancel.IsCancellationRequested) { return new(null, one.State(), [.. one.Effects()], lines, $"not ended within {CaseMax.TotalSeconds:0} s"); }
-            lines += mortal.Lines;
+            lines += mortal.Writes;
             if (mortal.IsDead)
                 continue;
             var runs = await server.Records.ListAsync(limit);
@@ -167,7 +167,7 @@ internal sealed class SurvivalKit(IReadOnlyList<Runbook> runbooks, Func<Survival
         }
     }
 
-    private sealed record End(RunPhase? Phase, string State, IReadOnlyList<string> Effects, int Lines, string Outcome)
+    private sealed record End(RunPhase? Phase, string State, IReadOnlyList<string> Effects, int Writes, string Outcome)
     {
         public override string ToString() => $"{Phase} ({Outcome}), is {State}, did {string.Join(", ", Effects)}";
     }

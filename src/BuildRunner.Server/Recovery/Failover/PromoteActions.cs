@@ -189,7 +189,10 @@ internal sealed class PromoteAction(Epochs epochs, INodeLinks links) : IAction
         context.Outputs.TryGetValue("fence.proof", out var text) ? JsonSerializer.Deserialize(text, WireJson.Default.FenceProof)?.Kind : null;
 }
 
-/// <summary>`open(e+1)`, and the table that quotes it; writes still wait.</summary>
+/// <summary>
+/// `open(e+1)`, and the table that quotes it. Writes still wait; with `release: true` the same table lets them go, so that they wait for nothing
+/// that a planned move has already seen to work.
+/// </summary>
 internal sealed class OpenAction(Epochs epochs, ITrafficControl traffic, TimeProvider time) : IAction
 {
     public string Name => "failover.open";
@@ -201,7 +204,7 @@ internal sealed class OpenAction(Epochs epochs, ITrafficControl traffic, TimePro
         switch (await epochs.MoveAsync(context.Arguments["database"], r => EpochTransitions.Open(r, context.Run, fork, timeline, time.GetUtcNow()), context.Fence, cancel))
         {
             case EpochWrite.Done done:
-                var version = await traffic.PublishAsync(cancel);
+                var version = context.Argument("release") == "true" ? await ReleaseAsync(context, cancel) : await traffic.PublishAsync(cancel);
                 return ActionOutcome.Finished(("epoch", done.Record.Epoch.ToString(CultureInfo.InvariantCulture)), ("table", version.ToString(CultureInfo.InvariantCulture)));
             case EpochWrite.Refused refused:
                 return new ActionOutcome.Refused(refused.Reason);
@@ -209,4 +212,13 @@ internal sealed class OpenAction(Epochs epochs, ITrafficControl traffic, TimePro
                 throw new InvalidOperationException("An epoch's move ended in no known way.");
         }
     }
+
+    /// <summary>A hold that is another run's by now is left alone: the step that resumes says so.</summary>
+    private async Task<long> ReleaseAsync(ActionContext context, CancellationToken cancel) =>
+        await traffic.ReleaseAsync(context.Arguments["database"], context.Run, context.Fence, cancel) switch
+        {
+            TrafficOutcome.Done done => done.TableVersion,
+            TrafficOutcome.Fenced fenced => throw new StoreFencedException($"Another server leads now (fencing token {fenced.Current})."),
+            _ => await traffic.PublishAsync(cancel),
+        };
 }
