@@ -115,6 +115,8 @@ public sealed class SqlTests : AgentPair
 
         public Task<StoreWrite> AppendAsync(string log, ReadOnlyMemory<byte> value, long? expected, Fence? fence, CancellationToken cancel) => throw new NotSupportedException();
 
+        public Task<StoreWrite> AppendAsync(string log, IReadOnlyList<ReadOnlyMemory<byte>> values, KeyWrite write, long? expected, Fence? fence, CancellationToken cancel) => throw new NotSupportedException();
+
         public Task<IReadOnlyList<LogRecord>> ReadAsync(string log, long after, int limit, CancellationToken cancel) => throw new NotSupportedException();
 
         public Task<IReadOnlyList<LogRecord>> ReadLastAsync(string log, int limit, CancellationToken cancel) => throw new NotSupportedException();
