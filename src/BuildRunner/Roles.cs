@@ -1,6 +1,7 @@
 using System.Net;
 using BuildRunner.Cli;
 using BuildRunner.Client.Hosting;
+using BuildRunner.Core.Recovery;
 using BuildRunner.Dashboard;
 using BuildRunner.Server.Access;
 using BuildRunner.Server.Alerting;
@@ -12,6 +13,7 @@ using BuildRunner.Server.Regions;
 using BuildRunner.Server.Runbooks;
 using BuildRunner.Server.Routing;
 using BuildRunner.Server.Recovery;
+using BuildRunner.Server.Recovery.BreakGlass;
 using BuildRunner.Server.Storage;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
@@ -38,6 +40,9 @@ internal sealed record ServerRoleOptions
     /// <summary>The region in which it stands; null: none, or it is not said.</summary>
     public string? Region { get; init; }
 
+    /// <summary>It acts for a server that is gone; null: it is one of its own.</summary>
+    public StandInOptions? StandIn { get; init; }
+
     /// <summary>Log lines to standard error too; the file `server.log` in the data folder has them in any case.</summary>
     public bool LogToTerminal { get; init; } = true;
 }
@@ -47,6 +52,9 @@ internal static class ServerRole
 {
     /// <summary>How long requests may finish at the end; long polls are cut at once.</summary>
     private static readonly TimeSpan StopMax = TimeSpan.FromSeconds(1.5);
+
+    /// <summary>How long a server that finds a database's epoch in its store listens first whether anything was done without it.</summary>
+    private static readonly TimeSpan ListenFirst = TimeSpan.FromSeconds(2);
 
     public static WebApplication Build(ServerRoleOptions options)
     {
@@ -80,9 +88,10 @@ internal static class ServerRole
         using (var logs = LoggerFactory.Create(factory => factory.AddProvider(new Borrowed(log))))
             services.AddStorage(options.DataFolder, logs);
         services.AddEvents();
-        services.AddPolicy(PolicyOptions.FromEnvironment(options.PolicyFile));
+        // The policy that hosts have saved is the effective one: nothing of this process's environment is laid over it again.
+        services.AddPolicy(options.StandIn is null ? PolicyOptions.FromEnvironment(options.PolicyFile) : new PolicyOptions { File = options.PolicyFile!, Variables = new Dictionary<string, string>() });
         services.AddAccess(new AccessOptions { DataFolder = options.DataFolder, SeedTokens = options.SeedTokens, Hosts = HostsOf(options.Listen) });
-        services.AddHosting(options.DataFolder, Network.FromEnvironment());
+        services.AddHosting(options.DataFolder, Network.FromEnvironment(), options.StandIn is null ? ListenFirst : TimeSpan.Zero, options.StandIn is { } stand ? stand.SeenToken + BreakGlass.TokenLead : 0);
         services.AddDatabases();
         services.AddRunbooks();
         services.AddRegions();
@@ -90,6 +99,8 @@ internal static class ServerRole
         services.AddAlerting(options.DataFolder);
         services.AddDashboard();
         services.AddRecovery(options.DataFolder, options.Region);
+        if (options.StandIn is { } standIn)
+            services.AddStandIn(standIn);
 
         var app = builder.Build();
         app.UseProblemAnswers();

@@ -17,8 +17,25 @@ public sealed record Assignment
     public DatabaseAssignment? Database { get; init; }
     public IReadOnlyList<ServiceAssignment> Services { get; init; } = [];
 
+    /// <summary>What the house is like, kept for the day on which the server is gone; the agent itself makes nothing of it.</summary>
+    public HouseCopy? House { get; init; }
+
     /// <summary>Targets this agent probes beside its own database: as in <see cref="Routing.GatewayDocument"/>.</summary>
     public IReadOnlyList<Regions.ProbeTarget> Probes { get; init; } = [];
+}
+
+/// <summary>What every host keeps of the house, so that a failover without the server knows what the server knew.</summary>
+public sealed record HouseCopy
+{
+    /// <summary>The policy in force as it was effective, overrides and port offset included. Secrets in it are references.</summary>
+    public required string Policy { get; init; }
+    public required string PolicyHash { get; init; }
+
+    /// <summary>The epoch record as it was when this was published. What it claims of copies may have been given up since: a copy that is cut off is not told.</summary>
+    public EpochRecord? Record { get; init; }
+
+    /// <summary>Where each region's agent answers; only those that have reported.</summary>
+    public IReadOnlyList<PeerAddress> Peers { get; init; } = [];
 }
 
 public sealed record DatabaseAssignment
@@ -126,9 +143,13 @@ public sealed record AgentReport
     /// <summary>Set, and made anew, whenever the agent wants to start a primary: the server answers it in <see cref="DatabaseAssignment.ConfirmedAsk"/>.</summary>
     public string? StartAsk { get; init; }
     public long FencingToken { get; init; }
+    /// <summary>Base64 of the key by which gateways know a summons: drawn from the agents' own, so that no gateway needs their secret.</summary>
+    public string? GatewayKey { get; init; }
     public DatabaseReading? Database { get; init; }
     public IReadOnlyList<InstanceReading> Instances { get; init; } = [];
     public IReadOnlyList<Regions.TargetReading> Targets { get; init; } = [];
+
+    public override string ToString() => $"AgentReport of {Host} at {At:O}";
 }
 
 /// <summary>A running instance of a service, as its agent sees it.</summary>

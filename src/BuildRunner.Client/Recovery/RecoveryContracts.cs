@@ -58,6 +58,9 @@ public sealed record RecoveryStatus
     public required bool AutoFailover { get; init; }
     public required string Mode { get; init; }
     public string? Freeze { get; init; }
+
+    /// <summary>Why this server only reads: hosts have obeyed another one; null: it acts.</summary>
+    public string? Overtaken { get; init; }
     public required double RpoSeconds { get; init; }
     public required double RtoSeconds { get; init; }
     public required IReadOnlyList<DatabaseStatus> Databases { get; init; }

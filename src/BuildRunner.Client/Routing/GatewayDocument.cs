@@ -3,15 +3,18 @@ using BuildRunner.Core.Routing;
 
 namespace BuildRunner.Client.Routing;
 
-/// <summary>A gateway's document. <see cref="AffinityKeys"/> are secret: kept apart from the table, in a file of mode 0600.</summary>
+/// <summary>A gateway's document. <see cref="AffinityKeys"/> and <see cref="SummonKey"/> are secret: kept apart from the table, in files of mode 0600.</summary>
 public sealed record GatewayDocument
 {
     public int SchemaVersion { get; init; } = 1;
     public required RoutingTable Table { get; init; }
     public IReadOnlyList<ProbeTarget> Probes { get; init; } = [];
 
-    /// <summary>HMAC keys of `br-affinity`, base64, newest first: the first signs, all verify.</summary>
+    /// <summary>HMAC keys of `br-affinity`, base64, newest first: the first signs, all verify. None: the gateway keeps those it has.</summary>
     public IReadOnlyList<string> AffinityKeys { get; init; } = [];
+
+    /// <summary>Base64 of the key by which it knows a summons to another server; null: it keeps the one it has.</summary>
+    public string? SummonKey { get; init; }
 
     public override string ToString() => $"GatewayDocument {{ Table = {Table.Version} }}";
 }

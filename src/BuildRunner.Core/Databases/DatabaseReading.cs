@@ -71,6 +71,14 @@ public sealed record DatabaseReading
     /// <summary>Settings and rights that a recovery needs; null: not read since this agent's start, or PostgreSQL does not run.</summary>
     public DatabaseSettings? Settings { get; init; }
 
+    /// <summary>It receives nothing from this epoch, and which run wanted that; it follows again when the run takes it back, or at a higher epoch.</summary>
+    public long? CutEpoch { get; init; }
+    public string? CutRun { get; init; }
+
+    /// <summary>It gives a primary of this epoch no promise any more, and which run wanted that.</summary>
+    public long? RefusedEpoch { get; init; }
+    public string? RefusedRun { get; init; }
+
     /// <summary>A drill keeps it broken: what is broken, and by which run; null: nothing is.</summary>
     public string? Fault { get; init; }
 

@@ -96,6 +96,36 @@ public static class EpochTransitions
     };
 
     /// <summary>
+    /// Whoever acted without the server leaves: the ones that may be promoted are those it could reach, so that its primary needs no promise of the others.
+    /// They come back when the server adopts the record.
+    /// </summary>
+    public static EpochMove Narrow(EpochRecord record, IReadOnlyCollection<string> reachable, DateTimeOffset now)
+    {
+        if (record.State != EpochState.Open)
+            return Refuse($"epoch {record.Epoch} of {record.Database} is {Word(record)} by run {record.Run}");
+        IReadOnlyList<string> left = [.. record.Candidates.Where(c => c == record.Primary || reachable.Contains(c))];
+        return new EpochMove.Allowed(left.Count == record.Candidates.Count ? record : record with { Candidates = left, At = now });
+    }
+
+    /// <summary>A server takes over what another one did without it. Repeating it answers the record as it stands.</summary>
+    /// <param name="record">Its own.</param>
+    /// <param name="theirs">The other's, from the same sequence of epochs.</param>
+    public static EpochMove Take(EpochRecord record, EpochRecord theirs)
+    {
+        if (record.Database != theirs.Database)
+            return Refuse($"the journal is about database {theirs.Database}, and the record about {record.Database}");
+        if (record.Lineage != theirs.Lineage)
+            return Refuse($"the journal counts the epochs of {theirs.Database} in another sequence: it belongs to another house, or to a store that was lost");
+        if (record.Epoch > theirs.Epoch || (record.Epoch == theirs.Epoch && record.Run == theirs.Run && record.State == EpochState.Open && theirs.State != EpochState.Open))
+            return Refuse($"the record of {record.Database} is at epoch {record.Epoch} already, and the journal ends at epoch {theirs.Epoch}: it is older");
+        if (record.Epoch == theirs.Epoch && record.Primary != theirs.Primary)
+            return Refuse($"epoch {record.Epoch} of {record.Database} belongs to {record.Primary} here and to {theirs.Primary} in the journal: two servers acted at once. Prove one of the two silent before anything else");
+        IReadOnlyList<string> candidates = [.. record.Candidates.Union(theirs.Candidates)];
+        var taken = theirs with { Candidates = candidates };
+        return new EpochMove.Allowed(taken with { Candidates = record.Candidates } == record && candidates.SequenceEqual(record.Candidates) ? record : taken);
+    }
+
+    /// <summary>
     /// What is certain of the acknowledged commits changes, decided from the record <paramref name="before"/>. A run that moves the epoch relies on what it
     /// found: only an open epoch's changes.
     /// </summary>

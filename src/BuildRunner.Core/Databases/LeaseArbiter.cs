@@ -23,6 +23,9 @@ public sealed record LeaseBook
 
     /// <summary>A run obtains its proof: renewals of this epoch are granted no more.</summary>
     public bool Withheld { get; init; }
+
+    /// <summary>When the holder last asked, or this arbiter began.</summary>
+    public TimeSpan AskedAt { get; init; }
 }
 
 /// <summary>Whether a lease has run out.</summary>
@@ -45,11 +48,18 @@ public abstract record LeaseEnd
 public static class LeaseArbiter
 {
     /// <summary>A new arbiter. It may grant at once, because the record is durable; it expires nothing for one <paramref name="ttl"/>, the longest that was ever granted.</summary>
-    public static LeaseBook Begin(string arbiter, TimeSpan ttl, TimeSpan now) => new() { Arbiter = arbiter, NothingBefore = now + ttl };
+    public static LeaseBook Begin(string arbiter, TimeSpan ttl, TimeSpan now) => new() { Arbiter = arbiter, NothingBefore = now + ttl, AskedAt = now };
 
     /// <summary>An arbiter that was stalled handles the renewals that wait before it lets anything run out.</summary>
     public static LeaseBook Awake(LeaseBook book, LeaseTerms terms, TimeSpan now) =>
-        book with { NothingBefore = book.NothingBefore > now + (terms.Pace * 2) ? book.NothingBefore : now + (terms.Pace * 2) };
+        book with { NothingBefore = Later(book.NothingBefore, now + (terms.Pace * 2)), AskedAt = Later(book.AskedAt, now + (terms.Pace * 2) - terms.Ttl) };
+
+    /// <summary>
+    /// How long its holder has not asked, once that is a whole ttl: it cannot reach this arbiter, or it cannot act any more. Seen from here alone it is no
+    /// proof of anything, for the candidates' promises may carry it. Null: it asks, or nothing is known of this epoch.
+    /// </summary>
+    public static TimeSpan? Silence(LeaseBook book, EpochRecord record, LeaseTerms terms, TimeSpan now) =>
+        book.Epoch == record.Epoch && now - book.AskedAt >= terms.Ttl ? now - book.AskedAt : null;
 
     /// <summary>From now on no renewal of the epoch is granted. The run that obtains a proof says so before it counts.</summary>
     public static LeaseBook Withhold(LeaseBook book, long epoch) => At(book, epoch, null) with { Withheld = true };
@@ -67,7 +77,7 @@ public static class LeaseArbiter
             return Refuse(book, $"epoch {record.Epoch} of {record.Database} belongs to {record.Primary}");
         if (ask.Epoch > record.Epoch)
             return Say(book, $"{ask.Region} is at epoch {ask.Epoch}, and the record only at {record.Epoch}: the record is an old copy");
-        book = At(book, record.Epoch, ask.Region);
+        book = At(book, record.Epoch, ask.Region) with { AskedAt = now };
         if (book.Withheld)
             return Say(book, $"run {record.Run} takes epoch {record.Epoch} from {ask.Region}"); // it may yet give it back
         if (ask.Received == Id(book) && book.Answers > 0)
@@ -104,6 +114,8 @@ public static class LeaseArbiter
     private static LeaseBook At(LeaseBook book, long epoch, string? holder) => book.Epoch == epoch && (holder is null || book.Holder is null || book.Holder == holder)
         ? book with { Holder = holder ?? book.Holder }
         : book with { Epoch = epoch, Holder = holder, EndsAt = null, UnconfirmedSince = null, Withheld = false };
+
+    private static TimeSpan Later(TimeSpan one, TimeSpan other) => one > other ? one : other;
 
     private static (LeaseBook, LeaseAnswer) Say(LeaseBook book, string reason)
     {

@@ -86,6 +86,12 @@ public sealed record RecoveryRules
     /// <summary>Driver that can prove a region powered off: `none`, `supervisor` (br dev), `exec`.</summary>
     public string PowerDriver { get; init; } = "none";
     public IReadOnlyList<string> PowerCommand { get; init; } = [];
+
+    /// <summary>Who is called when a region is lost, as it stands on the recovery sheet: names and numbers.</summary>
+    public IReadOnlyList<string> Contacts { get; init; } = [];
+
+    /// <summary>Where the key for a failover without the server lies, for people; null: nobody has said.</summary>
+    public string? KeyKept { get; init; }
 }
 
 public enum ReplicationMode
@@ -203,6 +209,9 @@ public sealed record DatabaseDefinition
 
     /// <summary>Driver `patroni`: addresses of Patroni's REST API per region, as the region's own agent reaches them.</summary>
     public IReadOnlyDictionary<string, IReadOnlyList<string>> Patroni { get; init; } = new Dictionary<string, IReadOnlyList<string>>();
+
+    /// <summary>Roles as which runbooks may run statements (action `sql`); none: no runbook runs any.</summary>
+    public IReadOnlyList<string> RunbookRoles { get; init; } = [];
 }
 
 public enum DatabaseDriver

@@ -48,7 +48,8 @@ internal static class PolicySchema
         .Key("database", Forms.Name, d => d.DatabaseName, (d, v) => d with { DatabaseName = v }, "Database that applications use.")
         .Key("user", Forms.Name, d => d.User, (d, v) => d with { User = v }, "Role that applications use.")
         .Key("driver", Forms.Word<DatabaseDriver>(), d => d.Driver, (d, v) => d with { Driver = v }, "`postgresql`: one PostgreSQL a region, run by its agent; `patroni`: a Patroni cluster a region, in all but one of them a standby cluster.")
-        .Key("patroni", new MapForm<IReadOnlyList<string>>(new ListForm<string>(Forms.Url, "list of addresses"), "REGION: list of addresses", Forms.NameWrong), d => d.Patroni, (d, v) => d with { Patroni = v }, "Patroni's REST API in each region, as the region's agent reaches it.");
+        .Key("patroni", new MapForm<IReadOnlyList<string>>(new ListForm<string>(Forms.Url, "list of addresses"), "REGION: list of addresses", Forms.NameWrong), d => d.Patroni, (d, v) => d with { Patroni = v }, "Patroni's REST API in each region, as the region's agent reaches it.")
+        .Key("runbook_roles", Forms.Names, d => d.RunbookRoles, (d, v) => d with { RunbookRoles = v }, "Roles as which runbooks may run statements (action `sql`); empty: none does.");
 
     private static readonly PolicyShape<RouteRow> Route = new PolicyShape<RouteRow>()
         .Key("path", Forms.Path, r => r.Pattern, (r, v) => r with { Pattern = v }, "Pattern: `*` is one segment, `**` the rest.", required: true)
@@ -114,7 +115,9 @@ internal static class PolicySchema
         .Key("lease_kill", Forms.Duration(TimeSpan.Zero, TimeSpan.FromMinutes(1)), r => r.LeaseKill, (r, v) => r with { LeaseKill = v }, "From the holder's deadline to the last answer it can give.")
         .Key("clock_rate_error", Forms.Share(0, 5), r => r.ClockRateError, (r, v) => r with { ClockRateError = v }, "Largest rate error of a clock.")
         .Key("power_driver", Forms.Word("none", "supervisor", "exec"), r => r.PowerDriver, (r, v) => r with { PowerDriver = v }, "Who can prove a region powered off.")
-        .Key("power_command", new ListForm<string>(Forms.Text, "command line, or list of arguments", splitsText: true), r => r.PowerCommand.Count == 0 ? null! : r.PowerCommand, (r, v) => r with { PowerCommand = v }, "The command of `exec`.");
+        .Key("power_command", new ListForm<string>(Forms.Text, "command line, or list of arguments", splitsText: true), r => r.PowerCommand.Count == 0 ? null! : r.PowerCommand, (r, v) => r with { PowerCommand = v }, "The command of `exec`.")
+        .Key("contacts", new ListForm<string>(Forms.Text, "list of names with numbers"), r => r.Contacts, (r, v) => r with { Contacts = v }, "Who is called when a region is lost; stands on the recovery sheet.")
+        .Key("key_kept", Forms.Text, r => r.KeyKept!, (r, v) => r with { KeyKept = v }, "Where the key for a failover without the server lies (never the key); stands on the recovery sheet.");
 
     private static readonly PolicyShape<PerformanceRules> Performance = new PolicyShape<PerformanceRules>()
         .Key("monitoring", Forms.Switch, r => r.Enabled, (r, v) => r with { Enabled = v }, "false: nothing is recorded, and whatever judges says \"not measured\".")

@@ -23,6 +23,7 @@ public static class AgentRoom
             Token = File.ReadAllText(options.TokenFile).Trim(),
             MemoryFolder = Path.Combine(options.DataFolder, "orders"),
         });
+        services.AddSingleton<ServerLine>();
         services.AddSingleton<AgentStateFile>();
         services.AddSingleton<AssignmentBook>();
         services.AddSingleton(_ => PostgresAccount.Find());
@@ -42,6 +43,7 @@ public static class AgentRoom
         services.AddSingleton(provider => new ReadySession(provider.GetRequiredService<PostgresDriver>(), "buildrunner-agent", timeoutSeconds: 30));
         services.AddSingleton<SwitchoverDesk>();
         services.AddSingleton<ExecDesk>();
+        services.AddSingleton<SqlDesk>();
         services.AddSingleton<FaultDesk>();
         services.AddSingleton<PromiseKeeper>();
         services.AddSingleton<PeerCalls>();

@@ -30,8 +30,12 @@ internal sealed record AgentState
     /// <summary>Nothing is received from a primary of this epoch or an older one.</summary>
     public long? CutEpoch { get; init; }
 
+    /// <summary>The run that cut it and the one that had it refuse last: only those take it back. Null: kept by an older version.</summary>
+    public string? CutRun { get; init; }
+
     /// <summary>A primary of this epoch or an older one gets no promise in failsafe any more.</summary>
     public long? RefusedEpoch { get; init; }
+    public string? RefusedRun { get; init; }
 
     /// <summary>The longest for which this host ever promised not to be promoted.</summary>
     public TimeSpan PromisedTtl { get; init; }

@@ -10,7 +10,7 @@ using BuildRunner.Server.Hosting;
 namespace BuildRunner.Server.Agent;
 
 /// <summary>What an agent does with what the server tells it, and what it reports.</summary>
-internal sealed class AgentWork(AgentOptions options, AgentStateFile state, AssignmentBook book, DatabaseKeeper keeper, PostgresDatabase postgres, PatroniDatabase patroni, InstanceLoop instances, PromiseKeeper promises, FaultDesk faults, ExecDesk exec) : INodeWork
+internal sealed class AgentWork(AgentOptions options, AgentStateFile state, AssignmentBook book, DatabaseKeeper keeper, PostgresDatabase postgres, PatroniDatabase patroni, InstanceLoop instances, PromiseKeeper promises, FaultDesk faults, ExecDesk exec, SqlDesk sql, PostgresDriver driver) : INodeWork
 {
     private IDatabaseDriver Driver => book.Current?.Database?.Patroni is null ? postgres : patroni;
 
@@ -35,7 +35,7 @@ internal sealed class AgentWork(AgentOptions options, AgentStateFile state, Assi
         return order.Kind switch
         {
             DatabaseOrders.Fence => await DoAsync(order, WireJson.Default.FenceOrder, WireJson.Default.FenceResult, Driver.FenceAsync, cancel),
-            DatabaseOrders.Refuse => await DoAsync(order, WireJson.Default.RefuseOrder, WireJson.Default.RefuseResult, (refuse, _) => Task.FromResult(promises.Refuse(refuse.Epoch)), cancel),
+            DatabaseOrders.Refuse => await DoAsync(order, WireJson.Default.RefuseOrder, WireJson.Default.RefuseResult, (refuse, _) => Task.FromResult(promises.Refuse(refuse.Epoch, refuse.Run)), cancel),
             DatabaseOrders.Cut => await DoAsync(order, WireJson.Default.CutOrder, WireJson.Default.CutResult, Driver.CutAsync, cancel),
             DatabaseOrders.Uncut => await DoAsync(order, WireJson.Default.CutOrder, WireJson.Default.CutResult, Driver.UncutAsync, cancel),
             DatabaseOrders.CatchUp => await DoAsync(order, WireJson.Default.CatchUpOrder, WireJson.Default.CutResult, Driver.CatchUpAsync, cancel),
@@ -46,6 +46,7 @@ internal sealed class AgentWork(AgentOptions options, AgentStateFile state, Assi
             DatabaseOrders.Seal => await DoAsync(order, WireJson.Default.SwitchOrder, WireJson.Default.SealResult, Driver.SealAsync, cancel),
             DatabaseOrders.Unseal => await DoAsync(order, WireJson.Default.SwitchOrder, WireJson.Default.SealResult, Driver.UnsealAsync, cancel),
             DatabaseOrders.Reach => await DoAsync(order, WireJson.Default.ReachOrder, WireJson.Default.ReachResult, Driver.ReachAsync, cancel),
+            SqlOrders.Run => await DoAsync(order, WireJson.Default.SqlOrder, WireJson.Default.SqlResult, sql.RunAsync, cancel),
             _ => new OrderResult { Id = order.Id, Done = false, Refused = true, Error = $"agent/{options.Region} does not know the order {order.Kind}." },
         };
     }
@@ -59,6 +60,7 @@ internal sealed class AgentWork(AgentOptions options, AgentStateFile state, Assi
         PeerPort = options.PeerPort,
         StartAsk = keeper.StartAsk,
         FencingToken = state.Current.SeenToken,
+        GatewayKey = options.DatabasePort != 0 && driver.GatewayKey is { } key ? Convert.ToBase64String(key) : null,
         Database = Driver.Last,
         Instances = instances.Readings,
     }, WireJson.Default.AgentReport);

@@ -80,7 +80,7 @@ internal sealed partial class DatabaseKeeper(
             if (facts is { State.Initialising: true, Reading: { State: DatabaseState.Primary, MarkerEpoch: { } made } })
             {
                 // It was made whole, and only that was not written down any more.
-                state.Change(s => s with { Initialising = false, Rebuilding = false, PrimaryEpoch = made, Following = null, CutEpoch = null });
+                state.Change(s => s with { Initialising = false, Rebuilding = false, PrimaryEpoch = made, Following = null, CutEpoch = null, CutRun = null });
                 facts = facts with { State = state.Current };
             }
             var decided = DatabasePlanner.Decide(assignment, facts);
@@ -245,7 +245,7 @@ internal sealed partial class DatabaseKeeper(
                 driver.Follow(null);
                 await driver.StartAsync(standby: false, cancel);
                 await driver.FurnishAsync(assignment, cancel);
-                state.Change(s => s with { Initialising = false, Rebuilding = false, PrimaryEpoch = assignment.Epoch, Following = null, CutEpoch = null });
+                state.Change(s => s with { Initialising = false, Rebuilding = false, PrimaryEpoch = assignment.Epoch, Following = null, CutEpoch = null, CutRun = null });
                 Changed?.Invoke();
                 break;
             case DatabaseStep.StopUnfinished:
@@ -320,7 +320,7 @@ internal sealed partial class DatabaseKeeper(
                 LogNoSlot(logger, assignment.Primary, ErrorClause.Of(error));
         }
         driver.Follow(assignment);
-        state.Change(s => s with { Following = DatabasePlanner.Target(assignment), CutEpoch = null });
+        state.Change(s => s with { Following = DatabasePlanner.Target(assignment), CutEpoch = null, CutRun = null });
     }
 
     [LoggerMessage(Level = LogLevel.Information, Message = "Database: {Step}: {Reason}.")]

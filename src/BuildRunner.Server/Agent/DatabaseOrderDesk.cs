@@ -45,7 +45,7 @@ internal sealed partial class DatabaseOrderDesk(
         var sql = driver.Local(Assignment.DatabaseName);
         var timeline = await sql.ScalarAsync<int?>("select received_tli from pg_stat_wal_receiver", token) ?? home.Timeline();
         var effect = state.Current.CutEpoch is not { } before || before < order.Epoch;
-        state.Change(s => s with { CutEpoch = Math.Max(s.CutEpoch ?? 0, order.Epoch), RefusedEpoch = Math.Max(s.RefusedEpoch ?? 0, order.Epoch), Following = null });
+        state.Change(s => s with { CutEpoch = Math.Max(s.CutEpoch ?? 0, order.Epoch), CutRun = order.Run, RefusedEpoch = Math.Max(s.RefusedEpoch ?? 0, order.Epoch), RefusedRun = order.Run, Following = null });
         driver.Follow(null);
         await driver.ReloadAsync(token);
 
@@ -93,9 +93,16 @@ internal sealed partial class DatabaseOrderDesk(
 
     public Task<CutResult> UncutAsync(CutOrder order, CancellationToken cancel) => keeper.ExclusiveAsync(DatabaseState.Standby, async token =>
     {
-        var effect = state.Current.CutEpoch is not null;
+        var effect = false;
         // The next pass sets whom to follow, from the assignment. That is all: a PostgreSQL that is down now follows when it is up.
-        state.Change(s => s with { CutEpoch = null, RefusedEpoch = null, Following = null });
+        state.Change(s =>
+        {
+            var (cut, refused) = (CutMark.Lift(s.CutEpoch, s.CutRun, order.Run), CutMark.Lift(s.RefusedEpoch, s.RefusedRun, order.Run));
+            effect = cut && s.CutEpoch is not null;
+            if (cut)
+                s = s with { CutEpoch = null, CutRun = null, Following = null };
+            return refused ? s with { RefusedEpoch = null, RefusedRun = null } : s;
+        });
         try
         {
             var sql = driver.Local(Assignment.DatabaseName);
@@ -176,7 +183,7 @@ internal sealed partial class DatabaseOrderDesk(
         await WriteMarkerAsync(connection, order, token);
         var effect = state.Current.PrimaryEpoch != order.Epoch;
         if (effect)
-            state.Change(s => s with { PrimaryEpoch = order.Epoch, Promoting = null, CutEpoch = null, Following = null, Promotions = s.Promotions + 1 });
+            state.Change(s => s with { PrimaryEpoch = order.Epoch, Promoting = null, CutEpoch = null, CutRun = null, Following = null, Promotions = s.Promotions + 1 });
         address.Write();
         var (timeline, fork) = await WhereAsync(connection, token);
         LogPromoted(logger, order.Epoch, timeline, fork);
@@ -201,7 +208,7 @@ internal sealed partial class DatabaseOrderDesk(
         var before = Lsn.Parse(await ScalarAsync<string>(connection, "select pg_current_wal_insert_lsn()::text", token) ?? "0/0");
         await WriteMarkerAsync(connection, order, token);
         var effect = state.Current.PrimaryEpoch != order.Epoch;
-        state.Change(s => s with { PrimaryEpoch = order.Epoch, Promoting = null, CutEpoch = null, Following = null });
+        state.Change(s => s with { PrimaryEpoch = order.Epoch, Promoting = null, CutEpoch = null, CutRun = null, Following = null });
         address.Write();
         var (timeline, _) = await WhereAsync(connection, token);
         return new PromoteResult(timeline, before, effect, Stopwatch.GetElapsedTime(started).TotalMilliseconds);

@@ -173,6 +173,7 @@ internal sealed partial class DatabaseRejoin(
             PrimaryEpoch = null,
             Promoting = null,
             CutEpoch = null,
+            CutRun = null,
             Rebuilding = false,
             Initialising = false,
             Following = DatabasePlanner.Target(assignment),

@@ -1,4 +1,3 @@
-using System.Net.Http.Headers;
 using System.Net.Http.Json;
 using BuildRunner.Client;
 using BuildRunner.Client.Databases;
@@ -28,7 +27,7 @@ internal sealed partial class LeaseKeeper : ReconcileLoop
     private readonly GuardClient _guard;
     private readonly DatabaseKeeper _keeper;
     private readonly PeerCalls _peers;
-    private readonly HttpClient _http;
+    private readonly ServerLine _line;
     private readonly ILogger<LeaseKeeper> _logger;
     private TimeSpan _due;
     private string? _received;
@@ -38,13 +37,11 @@ internal sealed partial class LeaseKeeper : ReconcileLoop
     private Held? _held;
 
     public LeaseKeeper(
-        AgentOptions options, NodeClientOptions node, AgentStateFile state, AssignmentBook book, PostgresHome home, SyncKeeper sync, GuardClient guard, DatabaseKeeper keeper,
-        PeerCalls peers, INetwork network, TimeProvider time, ILogger<LeaseKeeper> logger)
+        AgentOptions options, ServerLine line, AgentStateFile state, AssignmentBook book, PostgresHome home, SyncKeeper sync, GuardClient guard, DatabaseKeeper keeper,
+        PeerCalls peers, TimeProvider time, ILogger<LeaseKeeper> logger)
         : base(Pass, time, logger)
     {
-        (_options, _state, _book, _home, _sync, _guard, _keeper, _peers, _logger) = (options, state, book, home, sync, guard, keeper, peers, logger);
-        _http = new HttpClient(Network.Handler(network, node.AnswerMax)) { BaseAddress = node.Server, Timeout = Timeout.InfiniteTimeSpan };
-        _http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", node.Token);
+        (_options, _line, _state, _book, _home, _sync, _guard, _keeper, _peers, _logger) = (options, line, state, book, home, sync, guard, keeper, peers, logger);
         keeper.Changed += Soon;
         book.Changed += Soon;
     }
@@ -73,12 +70,6 @@ internal sealed partial class LeaseKeeper : ReconcileLoop
             return;
         var soon = Now + Soonest;
         _due = _due < soon ? _due : soon;
-    }
-
-    public override void Dispose()
-    {
-        _http.Dispose();
-        base.Dispose();
     }
 
     private static TimeSpan Now => TimeSpan.FromMilliseconds(AgentNative.BootMilliseconds());
@@ -127,7 +118,7 @@ internal sealed partial class LeaseKeeper : ReconcileLoop
         try
         {
             var ask = new LeaseAsk { Database = database, Epoch = epoch, Region = _options.Region, Ttl = lease.Ttl, Received = _received, Enforced = Volatile.Read(ref _held) is { Enforced: true } };
-            using var said = await _http.PostAsync($"/v1/agents/{Uri.EscapeDataString(_options.Region)}/lease", JsonContent.Create(ask, WireJson.Default.LeaseAsk), limit.Token);
+            using var said = await _line.PostAsync($"/v1/agents/{Uri.EscapeDataString(_options.Region)}/lease", JsonContent.Create(ask, WireJson.Default.LeaseAsk), limit.Token);
             if (!said.IsSuccessStatusCode || await said.Content.ReadFromJsonAsync(WireJson.Default.LeaseAnswer, limit.Token) is not { } answer)
                 return null;
             return answer.FencingToken < _state.Current.SeenToken ? null : answer; // a former leader's word

@@ -1,7 +1,7 @@
 using System.Net;
 using System.Net.Sockets;
-using System.Text;
 using System.Text.Json;
+using System.Text.Json.Serialization.Metadata;
 using BuildRunner.Client;
 using BuildRunner.Client.Databases;
 using BuildRunner.Server.Hosting;
@@ -11,10 +11,11 @@ using Microsoft.Extensions.Logging;
 namespace BuildRunner.Server.Agent;
 
 /// <summary>
-/// Where a primary in failsafe asks this candidate for its promise (FAILOVER.md 7): one signed question and answer a connection. Bounds: 16
-/// connections, 2 s and 4 KiB a line each.
+/// Where a primary in failsafe asks this candidate for its promise (FAILOVER.md 7), and where somebody who recovers without the server reads what this
+/// host has saved and tells it whom to call: one signed question and answer a connection. Bounds: 16 connections, 2 s and 4 KiB a question each.
 /// </summary>
-internal sealed partial class PeerDoor(AgentOptions options, PostgresDriver driver, PromiseKeeper promises, ILogger<PeerDoor> logger) : BackgroundService
+internal sealed partial class PeerDoor(
+    AgentOptions options, PostgresDriver driver, PromiseKeeper promises, AgentStateFile state, AssignmentBook book, ReadingLoop readings, ServerLine line, ILogger<PeerDoor> logger) : BackgroundService
 {
     private const int ConnectionsMax = 16;
     private static readonly TimeSpan AnswerMax = TimeSpan.FromSeconds(2);
@@ -70,20 +71,58 @@ internal sealed partial class PeerDoor(AgentOptions options, PostgresDriver driv
             await using var stream = new NetworkStream(connection, ownsSocket: true);
             var challenge = PeerKey.Random();
             await WriteAsync(stream, JsonSerializer.SerializeToUtf8Bytes(new PeerHello(challenge), WireJson.Default.PeerHello), limit.Token);
-            if (await PeerKey.LineAsync(stream, limit.Token) is not { } line || JsonSerializer.Deserialize(line, WireJson.Default.PeerQuestion) is not { } question)
+            if (await PeerKey.LineAsync(stream, limit.Token) is not { } said || JsonSerializer.Deserialize(said, WireJson.Default.PeerQuestion) is not { } question)
                 return;
             var key = PeerKey.From(driver.Secret("replication"));
-            if (!PeerKey.Verify(key, question.Signature, "ask", challenge, question.Nonce, question.Ask))
+            if (!PeerKey.Verify(key, question.Signature, question.Kind, challenge, question.Nonce, question.Ask))
             {
                 LogUnsigned(logger);
                 return;
             }
-            var ask = JsonSerializer.Deserialize(question.Ask, WireJson.Default.PromiseAsk) ?? throw new JsonException("a question was null");
-            var answer = JsonSerializer.Serialize(promises.Give(ask), WireJson.Default.PromiseAnswer);
-            await WriteAsync(stream, JsonSerializer.SerializeToUtf8Bytes(new PeerReply(answer, PeerKey.Sign(key, "answer", options.Region, question.Nonce, question.Ask, answer)), WireJson.Default.PeerReply), limit.Token);
+            var answer = Answer(question, key);
+            var reply = new PeerReply(answer, PeerKey.Sign(key, "answer", options.Region, question.Nonce, question.Ask, answer)) { Region = options.Region };
+            await WriteAsync(stream, JsonSerializer.SerializeToUtf8Bytes(reply, WireJson.Default.PeerReply), limit.Token);
         }
         catch (Exception error) when (error is IOException or SocketException or JsonException or OperationCanceledException or InvalidOperationException) { } // it asks again
         finally { _places.Release(); }
+    }
+
+    private string Answer(PeerQuestion question, byte[] key)
+    {
+        switch (question.Kind)
+        {
+            case PeerQuestion.Promise:
+                return JsonSerializer.Serialize(promises.Give(Read(question, WireJson.Default.PromiseAsk)), WireJson.Default.PromiseAnswer);
+            case PeerQuestion.Saved:
+                return JsonSerializer.Serialize(Saved(), WireJson.Default.SavedState);
+            case PeerQuestion.Summon:
+                var ask = Read(question, WireJson.Default.SummonAsk);
+                var refusal = line.Summon(ask, PeerKey.Token(key, ask.Id, options.Region));
+                LogSummoned(logger, ask.Server, refusal ?? "calling it");
+                return JsonSerializer.Serialize(new SummonAnswer(refusal is null, refusal), WireJson.Default.SummonAnswer);
+            default:
+                throw new JsonException($"a question of the unknown kind {question.Kind}");
+        }
+    }
+
+    private static T Read<T>(PeerQuestion question, JsonTypeInfo<T> type) => JsonSerializer.Deserialize(question.Ask, type) ?? throw new JsonException("a question was null");
+
+    private SavedState Saved()
+    {
+        var current = state.Current;
+        return new SavedState
+        {
+            Region = options.Region,
+            Assignment = book.Current,
+            SeenEpoch = current.SeenEpoch,
+            SeenToken = current.SeenToken,
+            Lineage = current.Lineage,
+            PrimaryEpoch = current.PrimaryEpoch,
+            Promoting = current.Promoting,
+            ServerSilence = line.Silence,
+            Promised = promises.Left,
+            Reading = readings.Last,
+        };
     }
 
     private static async Task WriteAsync(Stream stream, byte[] line, CancellationToken cancel)
@@ -94,6 +133,9 @@ internal sealed partial class PeerDoor(AgentOptions options, PostgresDriver driv
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "The peers' door at {Host}:{Port} is not open, tried again: {Reason}")]
     private static partial void LogNotListening(ILogger logger, string host, int port, string reason);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "Summoned by the server at {Server}, which acts while this host's own is gone: {Outcome}.")]
+    private static partial void LogSummoned(ILogger logger, string server, string outcome);
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "A question at the peers' door was not signed with this database's secret, and was not answered.")]
     private static partial void LogUnsigned(ILogger logger);
@@ -107,21 +149,11 @@ internal sealed class PeerCalls(PostgresDriver driver, INetwork network)
     {
         if (peer.Port == 0)
             return null;
-        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
-        limit.CancelAfter(timeout);
-        try
-        {
-            var key = PeerKey.From(driver.Secret("replication"));
-            await using var stream = new NetworkStream(await Network.ConnectAsync(network, peer.Host, peer.Port, limit.Token), ownsSocket: true);
-            if (await PeerKey.LineAsync(stream, limit.Token) is not { } line || JsonSerializer.Deserialize(line, WireJson.Default.PeerHello) is not { } hello)
-                return null;
-            var (text, nonce) = (JsonSerializer.Serialize(ask, WireJson.Default.PromiseAsk), PeerKey.Random());
-            var question = JsonSerializer.Serialize(new PeerQuestion(text, nonce, PeerKey.Sign(key, "ask", hello.Challenge, nonce, text)), WireJson.Default.PeerQuestion);
-            await stream.WriteAsync(Encoding.UTF8.GetBytes(question + "\n"), limit.Token);
-            if (await PeerKey.LineAsync(stream, limit.Token) is not { } said || JsonSerializer.Deserialize(said, WireJson.Default.PeerReply) is not { } reply)
-                return null;
-            return PeerKey.Verify(key, reply.Signature, "answer", peer.Region, nonce, text, reply.Answer) ? JsonSerializer.Deserialize(reply.Answer, WireJson.Default.PromiseAnswer) : null;
-        }
-        catch (Exception error) when (error is IOException or SocketException or JsonException || (error is OperationCanceledException && !cancel.IsCancellationRequested)) { return null; }
+        var answer = await PeerCall.AskAsync(
+            network, peer, PeerKey.From(driver.Secret("replication")), PeerQuestion.Promise, JsonSerializer.Serialize(ask, WireJson.Default.PromiseAsk), PeerKey.LineBytesMax, timeout, cancel);
+        if (answer.Text is null)
+            return null;
+        try { return JsonSerializer.Deserialize(answer.Text, WireJson.Default.PromiseAnswer); }
+        catch (JsonException) { return null; }
     }
 }

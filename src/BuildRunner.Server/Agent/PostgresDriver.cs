@@ -24,6 +24,16 @@ internal sealed class PostgresDriver(AgentOptions options, PostgresHome home, Po
 
     public string Secret(string name) => File.ReadAllText(Path.Combine(options.SecretsFolder ?? throw new InvalidOperationException("The agent has no folder of secrets (--secrets)."), name)).Trim();
 
+    /// <summary>The gateways' share of that secret; null: there is no secret here yet.</summary>
+    public byte[]? GatewayKey
+    {
+        get
+        {
+            try { return PeerKey.ForGateways(Secret("replication")); }
+            catch (Exception error) when (error is IOException or UnauthorizedAccessException or InvalidOperationException) { return null; }
+        }
+    }
+
     /// <summary>A new cluster with nothing in it, not started.</summary>
     public async Task InitialiseAsync(CancellationToken cancel)
     {

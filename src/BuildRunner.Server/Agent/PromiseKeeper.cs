@@ -52,12 +52,12 @@ internal sealed class PromiseKeeper(AgentStateFile state, AssignmentBook book)
     }
 
     /// <summary>From now on no promise at this epoch or below it; on the disk before this returns.</summary>
-    public RefuseResult Refuse(long epoch)
+    public RefuseResult Refuse(long epoch, string run)
     {
         lock (_gate)
         {
             var effect = state.Current.RefusedEpoch is not { } before || before < epoch;
-            state.Change(s => s with { RefusedEpoch = Math.Max(s.RefusedEpoch ?? 0, epoch) });
+            state.Change(s => s with { RefusedEpoch = Math.Max(s.RefusedEpoch ?? 0, epoch), RefusedRun = run });
             return new RefuseResult(Promises.Left(_promised, Now), effect);
         }
     }

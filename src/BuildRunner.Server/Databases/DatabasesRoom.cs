@@ -4,6 +4,7 @@ using BuildRunner.Core.Databases;
 using BuildRunner.Core.Policy;
 using BuildRunner.Server.Hosting;
 using BuildRunner.Server.Policy;
+using BuildRunner.Server.Runbooks;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
@@ -20,6 +21,7 @@ public static class DatabasesRoom
         services.AddSingleton<Leases>();
         services.AddSingleton<SyncDesk>();
         services.AddHostedService<ArbiterLoop>();
+        services.AddRunbookAction<SqlAction>();
         services.AddSingleton<AssignmentLoop>().AddHostedService(all => all.GetRequiredService<AssignmentLoop>());
         return services;
     }

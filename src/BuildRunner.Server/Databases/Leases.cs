@@ -68,6 +68,16 @@ internal sealed class Leases(IStore store, Epochs epochs, IPolicySource policy, 
         }
     }
 
+    /// <summary>How long the primary of an enforced lease has not asked for it, once that is a whole ttl; null: it asks, or none is enforced.</summary>
+    public async Task<TimeSpan?> SilenceAsync(EpochRecord record, CancellationToken cancel)
+    {
+        if (lead() is not { } fence || policy.Current.Recovery.Lease() is not { } terms || !await IsEnforcedAsync(record, cancel))
+            return null;
+        var kept = await RecordAsync(record.Database, cancel);
+        lock (_gate)
+            return LeaseArbiter.Silence(Book(record.Database, kept, fence.Token, terms), record, terms, Now);
+    }
+
     /// <summary>The primary of the record's epoch is known to be held by its lease.</summary>
     public async Task<bool> IsEnforcedAsync(EpochRecord record, CancellationToken cancel) =>
         policy.Current.Recovery.Lease() is not null && await RecordAsync(record.Database, cancel) is { Record: { Enforced: true } kept } && kept.Epoch == record.Epoch;

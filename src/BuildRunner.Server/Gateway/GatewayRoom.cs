@@ -61,7 +61,9 @@ public static class GatewayRoom
         services.AddSingleton<GatewaySignals>();
         services.AddSingleton(all => new Origins(network, options.ConnectTimeout));
         services.AddSingleton(new GatewayAnswers(options.Region));
-        services.AddSingleton(all => new OwnEndpoints(options.Region, all.GetRequiredService<GatewayTable>(), all.GetRequiredService<GatewayAnswers>()));
+        services.AddSingleton(all => new OwnEndpoints(options.Region, all.GetRequiredService<GatewayTable>(), all.GetRequiredService<GatewayAnswers>(), all.GetRequiredService<GatewaySummons>()));
+        services.AddSingleton(all => new GatewaySummons(
+            options.Region, all.GetRequiredService<GatewayTable>(), all.GetRequiredService<ServerLine>(), all.GetRequiredService<TimeProvider>(), all.GetRequiredService<ILogger<GatewaySummons>>()));
         services.AddSingleton(all => new RequestReader(options.Region, all.GetRequiredService<IGeoReader>(), all.GetRequiredService<TargetWatch>()));
         services.AddSingleton(all => new Forwarding(options.Region, all.GetRequiredService<GatewayTable>(), all.GetRequiredService<IHttpForwarder>(), all.GetRequiredService<Origins>(), all.GetRequiredService<TargetWatch>()));
         services.AddSingleton<GatewayPipeline>();
@@ -74,6 +76,7 @@ public static class GatewayRoom
             Token = File.ReadAllText(options.TokenFile).Trim(),
             MemoryFolder = Path.Combine(options.DataFolder, "orders"),
         });
+        services.AddSingleton<ServerLine>();
         services.AddSingleton<NodeClient>();
         services.AddHostedService(all => all.GetRequiredService<NodeClient>());
         services.AddHostedService<GeoReloadLoop>();

@@ -19,6 +19,7 @@ internal sealed class GatewayTable : IDisposable
 
     private readonly string _tableFile;
     private readonly string _keysFile;
+    private readonly string _summonFile;
     private readonly TimeProvider _time;
     private readonly Lock _gate = new();
     private readonly Dictionary<(string Database, string HoldId), long> _holdSeen = [];
@@ -32,7 +33,7 @@ internal sealed class GatewayTable : IDisposable
     public GatewayTable(string folder, TimeProvider time)
     {
         Directory.CreateDirectory(folder);
-        (_tableFile, _keysFile, _time) = (Path.Combine(folder, "table.json"), Path.Combine(folder, "affinity-keys"), time);
+        (_tableFile, _keysFile, _summonFile, _time) = (Path.Combine(folder, "table.json"), Path.Combine(folder, "affinity-keys"), Path.Combine(folder, "summon-key"), time);
         _save = time.CreateTimer(_ => Save(), null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
     }
 
@@ -51,7 +52,7 @@ internal sealed class GatewayTable : IDisposable
         {
             var document = JsonSerializer.Deserialize(File.ReadAllBytes(_tableFile), WireJson.Default.GatewayDocument) ?? throw new JsonException("it is empty");
             IReadOnlyList<string> keys = File.Exists(_keysFile) ? File.ReadAllLines(_keysFile) : [];
-            Install(document with { AffinityKeys = keys });
+            Install(document with { AffinityKeys = keys, SummonKey = File.Exists(_summonFile) ? File.ReadAllText(_summonFile) : null });
             return null;
         }
         catch (Exception error) when (error is JsonException or FormatException or IOException or ArgumentException)
@@ -85,8 +86,11 @@ internal sealed class GatewayTable : IDisposable
             try
             {
                 // The keys apart, so that the table can be shown to anyone who asks for it.
-                AtomicFile.Write(_keysFile, string.Join('\n', document.AffinityKeys));
-                AtomicFile.Write(_tableFile, JsonSerializer.SerializeToUtf8Bytes(document with { AffinityKeys = [] }, WireJson.Default.GatewayDocument));
+                if (document.AffinityKeys.Count > 0)
+                    AtomicFile.Write(_keysFile, string.Join('\n', document.AffinityKeys));
+                if (document.SummonKey is { } key)
+                    AtomicFile.Write(_summonFile, key);
+                AtomicFile.Write(_tableFile, JsonSerializer.SerializeToUtf8Bytes(document with { AffinityKeys = [], SummonKey = null }, WireJson.Default.GatewayDocument));
             }
             catch (Exception error) when (error is IOException or UnauthorizedAccessException) { SaveFailed?.Invoke(error); }
         }
@@ -152,7 +156,11 @@ internal sealed class GatewayTable : IDisposable
                     _local.Remove(row.Name);
             }
             // A full fence: a write that was counted before this sees the new table or is seen by the next report.
-            Interlocked.Exchange(ref _state, new GatewayState(new RoutingView(table), Keys(document.AffinityKeys), document.Probes));
+            var keys = document.AffinityKeys.Count == 0 && _state is { } former ? former.AffinityKeys : Keys(document.AffinityKeys);
+            var summon = document.SummonKey is { Length: > 0 } text ? Convert.FromBase64String(text) : _state?.SummonKey;
+            Interlocked.Exchange(ref _state, new GatewayState(new RoutingView(table), keys, document.Probes, summon));
+            // What is saved has them too, also when a document without any comes before the one that brought them was saved.
+            document = document with { AffinityKeys = [.. keys.Select(k => Convert.ToBase64String(k))], SummonKey = summon is null ? null : Convert.ToBase64String(summon) };
             woken = Interlocked.Exchange(ref _changed, new(TaskCreationOptions.RunContinuationsAsynchronously));
         }
         woken.TrySetResult();
@@ -171,7 +179,11 @@ internal sealed class GatewayTable : IDisposable
 }
 
 /// <summary>All that a document says, ready for use.</summary>
-internal sealed record GatewayState(RoutingView View, IReadOnlyList<byte[]> AffinityKeys, IReadOnlyList<ProbeTarget> Probes)
+/// <param name="View">The table.</param>
+/// <param name="AffinityKeys">Keys of `br-affinity`, newest first.</param>
+/// <param name="Probes">What this gateway looks at.</param>
+/// <param name="SummonKey">By which a summons to another server is known; null: none is taken.</param>
+internal sealed record GatewayState(RoutingView View, IReadOnlyList<byte[]> AffinityKeys, IReadOnlyList<ProbeTarget> Probes, byte[]? SummonKey = null)
 {
     public override string ToString() => $"GatewayState {{ Table = {View.Table.Version} }}";
 }

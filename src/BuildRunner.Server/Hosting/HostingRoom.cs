@@ -18,9 +18,15 @@ public static class HostingRoom
     private const int ReportBytesMax = 1024 * 1024;
 
     /// <summary>What the server role needs: lines to nodes, their reports, the right to lead, problem answers.</summary>
-    public static IServiceCollection AddHosting(this IServiceCollection services, string dataFolder, INetwork network)
+    /// <param name="services">The server's.</param>
+    /// <param name="dataFolder">Folder of the server's identity.</param>
+    /// <param name="network">How others are reached.</param>
+    /// <param name="listen">How long it listens before it acts (<see cref="Standing"/>).</param>
+    /// <param name="tokenFloor">Its fencing token is above this one.</param>
+    public static IServiceCollection AddHosting(this IServiceCollection services, string dataFolder, INetwork network, TimeSpan listen = default, long tokenFloor = 0)
     {
         services.TryAddSingleton(TimeProvider.System);
+        services.AddSingleton(all => new Standing(all.GetRequiredService<TimeProvider>(), listen, tokenFloor));
         services.AddSingleton(network);
         services.AddSingleton(ServerIdentity.Load(dataFolder));
         services.AddSingleton<NodeLinks>().AddSingleton<INodeLinks>(all => all.GetRequiredService<NodeLinks>());

@@ -23,35 +23,23 @@ public sealed partial class NodeClient : BackgroundService
     private readonly INodeWork _work;
     private readonly TimeProvider _time;
     private readonly ILogger<NodeClient> _logger;
-    private readonly HttpClient _http;
+    private readonly ServerLine _line;
     private readonly OrderMemory _memory;
     private readonly ConcurrentDictionary<string, Task> _working = new(StringComparer.Ordinal);
     private TaskCompletionSource _reportNow = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private long _heardAt;
     private bool _away;
 
-    public NodeClient(NodeClientOptions options, INodeWork work, INetwork network, TimeProvider time, ILogger<NodeClient> logger)
+    public NodeClient(NodeClientOptions options, INodeWork work, ServerLine line, TimeProvider time, ILogger<NodeClient> logger)
     {
-        (_options, _work, _time, _logger) = (options, work, time, logger);
+        (_options, _work, _line, _time, _logger) = (options, work, line, time, logger);
         _memory = new(options.MemoryFolder);
-        _http = new HttpClient(Network.Handler(network, options.AnswerMax)) { BaseAddress = options.Server, Timeout = Timeout.InfiniteTimeSpan };
-        _http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", options.Token);
     }
 
     /// <summary>Made anew at each start of the process.</summary>
     public string Incarnation { get; } = Guid.CreateVersion7().ToString("N");
 
-    /// <summary>How long ago the server last answered; null: never yet.</summary>
-    public TimeSpan? Silence => Volatile.Read(ref _heardAt) is var at and not 0 ? _time.GetElapsedTime(at) : null;
-
     /// <summary>Something changed that the server waits for: the next report goes out at once.</summary>
     public void ReportNow() => Volatile.Read(ref _reportNow).TrySetResult();
-
-    public override void Dispose()
-    {
-        _http.Dispose();
-        base.Dispose();
-    }
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
@@ -185,7 +173,7 @@ public sealed partial class NodeClient : BackgroundService
         using var timeout = CancellationTokenSource.CreateLinkedTokenSource(cancel);
         timeout.CancelAfter(limit);
         HttpResponseMessage answer;
-        try { answer = await _http.PostAsync(path, content, timeout.Token); }
+        try { answer = await _line.PostAsync(path, content, timeout.Token); }
         catch (OperationCanceledException) when (!cancel.IsCancellationRequested) { throw new TimeoutException($"The server did not answer within {limit.TotalSeconds:0.#} s."); }
         if (answer.IsSuccessStatusCode)
             return answer;
@@ -211,11 +199,10 @@ public sealed partial class NodeClient : BackgroundService
 
     private void Heard()
     {
-        Volatile.Write(ref _heardAt, _time.GetTimestamp());
         if (!Volatile.Read(ref _away))
             return;
         Volatile.Write(ref _away, false);
-        LogBack(_logger, _options.Server);
+        LogBack(_logger, _line.Server);
     }
 
     private void Missed(Exception error)
@@ -223,7 +210,7 @@ public sealed partial class NodeClient : BackgroundService
         if (Volatile.Read(ref _away))
             return;
         Volatile.Write(ref _away, true);
-        LogAway(_logger, _options.Server, error.Message);
+        LogAway(_logger, _line.Server, error.Message);
     }
 
     private sealed class NodeRefusedException(string message) : Exception(message);

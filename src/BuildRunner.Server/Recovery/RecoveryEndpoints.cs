@@ -2,6 +2,7 @@ using BuildRunner.Client.Recovery;
 using BuildRunner.Core.Databases;
 using BuildRunner.Core.Policy;
 using BuildRunner.Core.Recovery;
+using BuildRunner.Server.Hosting;
 using BuildRunner.Server.Policy;
 using BuildRunner.Server.Recovery.Dns;
 using BuildRunner.Server.Recovery.Failover;
@@ -13,7 +14,7 @@ namespace BuildRunner.Server.Recovery;
 /// <summary>`/v1/dr/status`: who is primary, how far the copies are behind, and what the last failover came to.</summary>
 internal static class RecoveryEndpoints
 {
-    public static async Task<IResult> StatusAsync(IPolicySource policy, FailoverReader reader, RunRecords records, DnsLoop dns, DnsWatchLoop resolvers, CancellationToken cancel)
+    public static async Task<IResult> StatusAsync(IPolicySource policy, FailoverReader reader, RunRecords records, DnsLoop dns, DnsWatchLoop resolvers, Standing standing, CancellationToken cancel)
     {
         var rules = policy.Current.Recovery;
         var runs = await records.ListAsync(cancel);
@@ -26,6 +27,7 @@ internal static class RecoveryEndpoints
             AutoFailover = rules.AutoFailover,
             Mode = policy.Current.Mode.ToString().ToLowerInvariant(),
             Freeze = policy.Freeze is { } freeze ? $"{freeze.Reason} (until {freeze.Until:u}, by {freeze.By})" : null,
+            Overtaken = standing.Overtaken,
             RpoSeconds = rules.Rpo.TotalSeconds,
             RtoSeconds = rules.Rto.TotalSeconds,
             Databases = databases,

@@ -1,3 +1,4 @@
+using BuildRunner.Server.Recovery.BreakGlass;
 using BuildRunner.Server.Recovery.Dns;
 using BuildRunner.Server.Recovery.Drills;
 using BuildRunner.Server.Recovery.Failover;
@@ -28,6 +29,7 @@ public static class RecoveryRoom
         services.AddSingleton<LeaseFence>();
         services.AddSingleton<FailoverReader>();
         services.AddHostedService<AutoFailoverLoop>();
+        services.AddHostedService<UncutLoop>();
         services.AddSingleton<FailoverReports>();
         services.AddRunbook<FailoverSource>();
         services.AddRunbook<PlannedMove>();
@@ -65,6 +67,7 @@ public static class RecoveryRoom
         services.AddSingleton<IHostedService>(provider => provider.GetRequiredService<DnsWatchLoop>());
         services.AddHostedService<RunReportLoop>();
         services.AddDrills(dataFolder);
+        services.AddBreakGlass();
         return services;
     }
 
@@ -75,6 +78,7 @@ public static class RecoveryRoom
         _ = routes.ServiceProvider.GetRequiredService<NodeReach>();
         routes.MapReadiness();
         routes.MapDrills();
+        routes.MapBreakGlass();
         routes.MapGet("/v1/dr/status", RecoveryEndpoints.StatusAsync).RequireAuthorization("viewer");
         return routes;
     }

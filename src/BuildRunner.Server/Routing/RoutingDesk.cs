@@ -28,6 +28,7 @@ internal sealed partial class RoutingDesk(
     private readonly long _started = time.GetTimestamp();
     private RoutingView? _view;
     private long _given;
+    private string? _summon;
 
     /// <summary>The table in force; null until the first pass.</summary>
     public RoutingView? View => Volatile.Read(ref _view);
@@ -56,7 +57,7 @@ internal sealed partial class RoutingDesk(
     private async Task<long?> TryAsync(CancellationToken cancel)
     {
         var (last, entryVersion) = await records.PublishedAsync(cancel);
-        if (lead.Current is not { } fence)
+        if (lead.Acting is not { } fence)
         {
             if (last is not null)
                 Volatile.Write(ref _view, new RoutingView(last.Document.Table));
@@ -67,12 +68,19 @@ internal sealed partial class RoutingDesk(
         var inputs = RoutingReader.Read(policy.Current, health, reports, await records.EpochsAsync(cancel), await records.HoldsAsync(cancel), settled: Age >= SettleTime);
         var table = RoutingTableBuilder.Build(inputs, before);
         var document = new GatewayDocument { Table = table with { Version = before?.Version ?? 0, At = before?.At ?? default }, Probes = probes.Current };
+        var summon = policy.Current.Regions.Select(r => reports.LastAgent(r.Code)?.Report.GatewayKey).FirstOrDefault(k => k is not null) ?? _summon;
+        _summon = summon;
         var keysHash = Convert.ToHexString(SHA256.HashData(Encoding.UTF8.GetBytes(string.Join('\n', keys))));
-        var same = last is not null && last.KeysHash == keysHash && Bytes(document).AsSpan().SequenceEqual(Bytes(last.Document));
+        // Unknown until an agent has reported, which makes no new table: gateways keep the one they have.
+        var summonHash = summon is null ? last?.SummonHash : Convert.ToHexString(SHA256.HashData(Encoding.UTF8.GetBytes(summon)));
+        // A gateway that has taken tables of another server, or of this one before its store was lost, takes none that is numbered lower.
+        var seen = policy.Current.Regions.Select(r => reports.Gateway(r.Code)?.TableVersion ?? 0).DefaultIfEmpty().Max();
+        var number = Math.Max(before?.Version ?? 0, seen);
+        var same = last is not null && number == last.Document.Table.Version && last.KeysHash == keysHash && last.SummonHash == summonHash && Bytes(document).AsSpan().SequenceEqual(Bytes(last.Document));
         if (!same)
         {
-            document = document with { Table = table with { Version = (before?.Version ?? 0) + 1, At = time.GetUtcNow() } };
-            switch (await records.WriteAsync(new PublishedTable(document, keysHash), entryVersion, fence, cancel))
+            document = document with { Table = table with { Version = number + 1, At = time.GetUtcNow() } };
+            switch (await records.WriteAsync(new PublishedTable(document, keysHash) { SummonHash = summonHash }, entryVersion, fence, cancel))
             {
                 case StoreWrite.Conflict:
                     return null;
@@ -81,7 +89,7 @@ internal sealed partial class RoutingDesk(
             }
             LogPublished(logger, document.Table.Version);
         }
-        Give(document with { AffinityKeys = keys });
+        Give(document with { AffinityKeys = keys, SummonKey = summon });
         return document.Table.Version;
     }
 

@@ -37,7 +37,7 @@ internal sealed class RoutingLoop : ReconcileLoop
 
     public override async Task RunOnceAsync(CancellationToken cancel)
     {
-        if (_lead.Current is { } fence)
+        if (_lead.Acting is { } fence)
             await _traffic.ReleaseEndedAsync(fence, cancel);
         if (_desk.View?.Table.Databases.Any(d => d.HoldId is not null) == true)
             await Task.Delay(MovingPause, _time, cancel);

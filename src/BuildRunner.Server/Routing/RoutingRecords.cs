@@ -63,6 +63,7 @@ internal sealed class RoutingRecords(IStore store)
 internal sealed record PublishedTable(GatewayDocument Document, string KeysHash)
 {
     public int SchemaVersion { get; init; } = 1;
+    public string? SummonHash { get; init; }
 }
 
 internal sealed record HoldRecord(string Database, string HoldId, DateTimeOffset At)
@@ -79,9 +80,12 @@ internal sealed record KeyRing
     public int SchemaVersion { get; init; } = 1;
     public IReadOnlyList<RingKey> Keys { get; init; } = [];
 
+    /// <summary>The gateways have keys that this server does not know, and keep them: it makes none.</summary>
+    public bool Elsewhere { get; init; }
+
     /// <summary>Itself while its newest key is young enough.</summary>
     public KeyRing Turn(DateTimeOffset now, Func<string> make) =>
-        Keys.Count > 0 && now - Keys[0].Made < TurnEvery ? this : this with { Keys = [new RingKey(make(), now), .. Keys.Take(KeysMax - 1)] };
+        Elsewhere || (Keys.Count > 0 && now - Keys[0].Made < TurnEvery) ? this : this with { Keys = [new RingKey(make(), now), .. Keys.Take(KeysMax - 1)] };
 
     public override string ToString() => $"KeyRing of {Keys.Count}";
 }

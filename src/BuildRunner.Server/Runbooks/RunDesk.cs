@@ -1,12 +1,15 @@
 using BuildRunner.Client.Runbooks;
 using BuildRunner.Core.Runbooks;
+using BuildRunner.Server.Hosting;
+using Microsoft.Extensions.DependencyInjection;
 
 namespace BuildRunner.Server.Runbooks;
 
 /// <summary>Where runs are asked for: checks everything that stands against one, then begins it or shows its plan.</summary>
-internal sealed class RunDesk(RunbookCatalog catalog, RunChecks checks, RunnerLoop runner, Lead lead)
+internal sealed class RunDesk(RunbookCatalog catalog, RunChecks checks, RunnerLoop runner, [FromKeyedServices(Leads.Acting)] Lead lead, Standing? standing = null)
 {
     private const int ReasonMax = 2000;
+    private static readonly TimeSpan Look = TimeSpan.FromMilliseconds(50);
 
     public async Task<RunDecision> AskAsync(RunRequest request, string actor, bool automatic, CancellationToken cancel)
     {
@@ -24,6 +27,8 @@ internal sealed class RunDesk(RunbookCatalog catalog, RunChecks checks, RunnerLo
         if (wrong.Count > 0)
             return new RunDecision.Invalid(wrong);
 
+        if (!request.DryRun && standing?.Overtaken is { } overtaken)
+            return new RunDecision.Refused([overtaken]);
         var run = await checks.CheckAsync(entry, given, actor, request.Reason ?? "", request.DryRun, automatic, cancel);
         if (request.DryRun)
         {
@@ -41,6 +46,8 @@ internal sealed class RunDesk(RunbookCatalog catalog, RunChecks checks, RunnerLo
         }
         if (run.Problems.Count > 0)
             return new RunDecision.Refused(run.Problems);
+        while (standing is { Listening: true })
+            await Task.Delay(Look, cancel);
         if (lead() is not { } fence)
             return new RunDecision.NoLead("This server does not lead now; ask again in a few seconds.");
         var (begun, other) = await runner.BeginAsync(entry, run.Inputs, actor, request.Reason!, fence, cancel);

@@ -20,6 +20,7 @@ public static partial class RunbooksRoom
         services.AddSingleton<RunNotes>();
         services.AddSingleton(_ => CrashPoint.FromEnvironment());
         services.AddSingleton<Lead>(provider => () => provider.GetRequiredService<LeaderLease>().Current);
+        services.AddKeyedSingleton<Lead>(Leads.Acting, (provider, _) => () => provider.GetRequiredService<LeaderLease>().Acting);
         services.AddSingleton<RunnerLoop>();
         services.AddSingleton<RunDesk>();
         services.AddRunbookAction<ApprovalAction>().AddRunbookAction<ManualAction>().AddRunbookAction<WaitAction>().AddRunbookAction<HttpAction>().AddRunbookAction<ExecAction>().AddRunbookAction<EtaAction>();

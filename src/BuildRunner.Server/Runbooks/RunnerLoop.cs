@@ -5,6 +5,7 @@ using BuildRunner.Server.Events;
 using BuildRunner.Server.Hosting;
 using BuildRunner.Server.Policy;
 using BuildRunner.Server.Storage;
+using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 
 namespace BuildRunner.Server.Runbooks;
@@ -12,13 +13,19 @@ namespace BuildRunner.Server.Runbooks;
 /// <summary>The fence of the leading server; null while this one does not lead.</summary>
 internal delegate Fence? Lead();
 
+internal static class Leads
+{
+    /// <summary>Key of the <see cref="Lead"/> of whoever moves databases, traffic or names: null also while the server only reads.</summary>
+    public const string Acting = "acting";
+}
+
 /// <summary>
 /// Drives every run that has not ended, on the leading server only: those that begin here, and those that a crash or a change of
 /// the lead left behind.
 /// </summary>
 internal sealed partial class RunnerLoop(
     IStore store, RunbookCatalog catalog, ActionRegistry actions, RunRecords records, RunNotes notes, IEventLog events, IPolicySource policy,
-    Lead lead, CrashPoint crash, TimeProvider time, ILogger<RunnerLoop> logger)
+    [FromKeyedServices(Leads.Acting)] Lead lead, CrashPoint crash, TimeProvider time, ILogger<RunnerLoop> logger)
     : ReconcileLoop(Interval, time, logger), IChildRuns
 {
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(1);

@@ -46,9 +46,9 @@ public interface IStore
 
     /// <summary>
     /// Takes a lease that is free or has run out; null when another holds it. The token is higher than any given for this name before.
-    /// Acquiring a lease that this holder has is a renewal with the same token.
+    /// Acquiring a lease that this holder has is a renewal with the same token, unless that is not above <paramref name="above"/>: a token always is.
     /// </summary>
-    Task<LeaseGrant?> AcquireAsync(string lease, string holder, TimeSpan ttl, CancellationToken cancel);
+    Task<LeaseGrant?> AcquireAsync(string lease, string holder, TimeSpan ttl, CancellationToken cancel, long above = 0);
 
     /// <summary>Prolongs a lease that is still ours; false when it was lost.</summary>
     Task<bool> RenewAsync(LeaseGrant grant, TimeSpan ttl, CancellationToken cancel);

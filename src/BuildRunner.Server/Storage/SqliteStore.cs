@@ -161,7 +161,7 @@ internal sealed class SqliteStore : IStore, IDisposable
 
     public IDisposable Watch(string prefix, Action<string> changed) => _watches.Add(prefix, changed);
 
-    public Task<LeaseGrant?> AcquireAsync(string lease, string holder, TimeSpan ttl, CancellationToken cancel)
+    public Task<LeaseGrant?> AcquireAsync(string lease, string holder, TimeSpan ttl, CancellationToken cancel, long above = 0)
     {
         var name = StoreLimits.Key(lease, "lease");
         StoreLimits.Key(holder, "lease's holder");
@@ -172,8 +172,8 @@ internal sealed class SqliteStore : IStore, IDisposable
             var held = row.Held && batch.Runs(lease);
             if (held && row.Holder != holder)
                 return null;
-            var token = held ? row.Token : row.Token + 1;
-            if (!held || row.Ttl != ttl)
+            var token = held && row.Token > above ? row.Token : Math.Max(row.Token, above) + 1;
+            if (!held || row.Ttl != ttl || row.Token != token)
             {
                 session.Execute(
                     """

@@ -17,12 +17,14 @@ internal static class RecoveryCommands
     private static readonly Option<string?> AssumeFenced = new("--assume-fenced") { Description = "You know that the old primary is off, and how; audited", HelpName = "how you know" };
     private static readonly Option<bool> CutLong = new("--cut-long-transactions") { Description = "End transactions on the primary that are older than 300 ms; without it they make the move refuse" };
     private static readonly Option<string?> Database = new("--database") { Description = "Database to move (default: main)", HelpName = "name" };
-    private static readonly Option<bool> Yes = new("--yes", "-y") { Description = "Do not ask" };
+    private static readonly Option<FileInfo?> OutFile = new("--out") { Description = "Write it to a file instead", HelpName = "file" };
+    internal static readonly Option<bool> Yes = new("--yes", "-y") { Description = "Do not ask" };
 
     public static Command Build() => new("dr", "Disaster recovery: who is primary, and moving it to another region (room Recovery)")
     {
         Status(),
         ReadinessCommand.Build(),
+        Sheet(),
         DrillCommands.Build(),
         EvidenceCommands.Build(),
         Failover(),
@@ -40,7 +42,27 @@ internal static class RecoveryCommands
     private static Command Failover() => new Command("failover", "Make another region the primary, after proof that the old one is silent")
     {
         Target, Reason, DryRun, AcceptDataLoss, AssumeFenced, Database, Yes,
-    }.Does(context => MoveAsync(context, FailoverRunbook.Name, "failover", "Failing over"));
+        BreakGlassCommand.WithoutServer, BreakGlassCommand.Key, BreakGlassCommand.Agents, BreakGlassCommand.Journal, BreakGlassCommand.Listen, BreakGlassCommand.Insecure,
+    }.Does(context => context.Parse.GetValue(BreakGlassCommand.WithoutServer) ? WithoutServerAsync(context) : MoveAsync(context, FailoverRunbook.Name, "failover", "Failing over"));
+
+    private static Task<ExitCode> WithoutServerAsync(CliContext context) => BreakGlassCommand.RunAsync(context, new BreakGlassCommand.Wish(
+        context.Parse.GetValue(Target) ?? throw new CliException(ExitCode.Usage, "Without the server nobody chooses for you: name the region with --target."),
+        BreakGlassCommand.Wish.ReasonOr(context.Parse.GetValue(Reason)), context.Parse.GetValue(AssumeFenced), context.Parse.GetValue(AcceptDataLoss),
+        context.Parse.GetValue(DryRun), Ended, Inputs(context)));
+
+    private static Command Sheet() => new Command("sheet", "Print the page to keep on paper: addresses, whom to call, and the commands for the day on which nothing answers") { OutFile }.Does(async context =>
+    {
+        var api = context.Api();
+        var sheet = await api.SheetAsync(api.Server?.GetLeftPart(UriPartial.Authority) ?? "unknown", context.Cancel);
+        if (context.Parse.GetValue(OutFile) is { } file)
+        {
+            await File.WriteAllTextAsync(file.FullName, sheet.Text, context.Cancel);
+            context.Talk.WriteLine($"Written to {file.FullName}; sheet {sheet.Hash[..16]}.");
+            return ExitCode.Fine;
+        }
+        context.Print(sheet, SheetJson.Default.RecoverySheet, static (_, page) => Console.Out.Write(page.Text));
+        return ExitCode.Fine;
+    });
 
     private static Command Planned(string runbook, string summary, string what, string doing) => new Command(runbook, summary)
     {
@@ -106,6 +128,8 @@ internal static class RecoveryCommands
 
     private static void Table(IAnsiConsole console, RecoveryStatus status)
     {
+        if (status.Overtaken is { } overtaken)
+            console.MarkupLine($"[red]{Markup.Escape(overtaken)}[/] What follows is what it knew before.");
         foreach (var database in status.Databases)
         {
             console.MarkupLine(database.Primary is { } primary

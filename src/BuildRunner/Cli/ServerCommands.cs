@@ -15,7 +15,7 @@ internal static class ServerCommands
     private static readonly Option<bool> WatchStdin = new("--watch-stdin") { Description = "End when standard input ends" };
 
     public static Command Build() =>
-        new Command("server", "Run the server: state, decisions, runs, API and page (rooms Storage, Hosting, Access)") { Data, Policy, Listen, SeedTokens, Insecure, Region, WatchStdin }
+        new Command("server", "Run the server: state, decisions, runs, API and page (rooms Storage, Hosting, Access)") { Data, Policy, Listen, SeedTokens, Insecure, Region, WatchStdin, AdoptCommand.Build() }
             .Does(context =>
             {
                 var options = context.Parse;

@@ -46,6 +46,34 @@ public class EpochTransitionsTests
     public void Reopen_AnotherRun_Refused() => Refused(EpochTransitions.Reopen(Closing, "r2", Now), "not by run r2");
 
     [Fact]
+    public void Narrow_Open_LeavesTheReachableAndThePrimary()
+    {
+        Assert.Equal(["east", "west"], Allowed(EpochTransitions.Narrow(Open, ["west"], Now)).Candidates);
+        Assert.Same(Open, Allowed(EpochTransitions.Narrow(Open, ["west", "europe"], Now)));
+        Refused(EpochTransitions.Narrow(Moving, ["west"], Now), "moving");
+    }
+
+    [Fact]
+    public void Take_WhatWasDoneWithoutTheServer_IsTakenWithAllCandidates()
+    {
+        var theirs = Open with { Epoch = 2, Primary = "west", Candidates = ["west", "europe"], Run = "r9", Former = new(1, "east", Proof(1, "east"), null, null) };
+        var taken = Allowed(EpochTransitions.Take(Closing, theirs));
+        Assert.Equal((2L, "west", EpochState.Open, "r9"), (taken.Epoch, taken.Primary, taken.State, taken.Run));
+        Assert.Equal(["east", "west", "europe"], taken.Candidates);
+        Assert.Same(taken, Allowed(EpochTransitions.Take(taken, theirs)));
+    }
+
+    [Fact]
+    public void Take_AnotherHouseOlderOrTwoAtOnce_Refused()
+    {
+        Refused(EpochTransitions.Take(Open with { Lineage = "a" }, Open with { Lineage = "b", Epoch = 2 }), "another sequence");
+        Refused(EpochTransitions.Take(Open with { Epoch = 3 }, Open with { Epoch = 2 }), "older");
+        Refused(EpochTransitions.Take(Open with { Epoch = 2, Primary = "europe", Run = "r1" }, Open with { Epoch = 2, Primary = "west", Run = "r9" }), "two servers");
+        Refused(EpochTransitions.Take(Open, Open with { Database = "other" }), "database other");
+        Refused(EpochTransitions.Take(Moving with { State = EpochState.Open }, Moving), "older"); // the run it took over has ended here since
+    }
+
+    [Fact]
     public void Move_WithProof_GivesTheNextEpochToTheTarget()
     {
         var moving = Allowed(EpochTransitions.Move(Closing, "west", Proof(1, "east"), "r1", Now));

@@ -9,6 +9,21 @@ public class LeaseTests
     private static readonly LeaseBook Old = LeaseArbiter.Begin("a", Terms.Ttl, S(-1000));
 
     [Fact]
+    public void Silence_NobodyAsksForATtl_IsToldUntilSomebodyDoes()
+    {
+        var terms = new LeaseTerms(TimeSpan.FromSeconds(10), TimeSpan.FromSeconds(8));
+        var record = EpochTransitions.First("main", "east", ["east", "west"], default) with { Epoch = 3 };
+        var ask = new LeaseAsk { Database = "main", Epoch = 3, Region = "east", Ttl = terms.Ttl };
+        var (book, _) = LeaseArbiter.Renew(LeaseArbiter.Begin("a", terms.Ttl, TimeSpan.Zero), record, ask, terms, TimeSpan.FromSeconds(5));
+        Assert.Null(LeaseArbiter.Silence(book, record, terms, TimeSpan.FromSeconds(14.9)));
+        Assert.Equal(TimeSpan.FromSeconds(10), LeaseArbiter.Silence(book, record, terms, TimeSpan.FromSeconds(15)));
+        Assert.Null(LeaseArbiter.Silence(book, record with { Epoch = 4 }, terms, TimeSpan.FromSeconds(15))); // nothing is known of that one
+        Assert.Null(LeaseArbiter.Silence(LeaseArbiter.Awake(book, terms, TimeSpan.FromSeconds(15)), record, terms, TimeSpan.FromSeconds(15))); // the arbiter itself stood still
+        (book, _) = LeaseArbiter.Renew(LeaseArbiter.Withhold(book, 3), record, ask, terms, TimeSpan.FromSeconds(16));
+        Assert.Null(LeaseArbiter.Silence(book, record, terms, TimeSpan.FromSeconds(17)));
+    }
+
+    [Fact]
     public void Renew_Holder_IsGranted()
     {
         var (book, answer) = LeaseArbiter.Renew(Old, Open, Ask(), Terms, S(1));

@@ -16,6 +16,20 @@ public class FailoverVerdictTests
         Assert.Equal(lost, FailoverVerdict.Decide("east", observers).Lost);
     }
 
+    /// <summary>A lease that nobody asks for is what the server sees, and counts as one observer among the others.</summary>
+    [Theory]
+    [InlineData(2, true)]
+    [InlineData(1, false)]
+    [InlineData(0, false)]
+    public void Decide_LeaseNotAskedFor_IsTheServersObservationAndNoMore(int gatewaysThatSeeIt, bool lost)
+    {
+        var observers = new[] { "server", "east", "west", "europe", "asia" }.Select((name, i) => Observer(name, i > 0 && i <= gatewaysThatSeeIt ? 9 : 0)).ToList();
+        Assert.False(FailoverVerdict.Decide("east", observers).Lost);
+        var verdict = FailoverVerdict.Decide("east", observers, unasked: TimeSpan.FromSeconds(10.2));
+        Assert.Equal((lost, gatewaysThatSeeIt + 1), (verdict.Lost, verdict.Against));
+        Assert.Contains("10.2 s", gatewaysThatSeeIt == 0 ? verdict.Reason : FailoverVerdict.Decide("east", [observers[0]], unasked: TimeSpan.FromSeconds(10.2)).Reason, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void Decide_TwoObserversAreNotEnough() =>
         Assert.Contains("3 must report", FailoverVerdict.Decide("east", [Observer("server", 9), Observer("west", 9)]).Reason, StringComparison.Ordinal);

@@ -217,7 +217,8 @@ internal sealed partial class FailoverSimulation
             var at = ((observer * Regions) + primary) * 2;
             suspect |= _seen[at] > FailoverVerdict.FailuresMax || _seen[at + 1] > FailoverVerdict.FailuresMax;
         }
-        if (!suspect)
+        var unasked = Enforced ? LeaseArbiter.Silence(Book(), _record, _terms, Local(ServerSite)) : null;
+        if (!suspect && unasked is null)
         {
             _tried = default;
             if (heard >= FailoverVerdict.ObserversMin && _record.State == EpochState.Open && _hosts[primary].Primary)
@@ -225,7 +226,7 @@ internal sealed partial class FailoverSimulation
             return;
         }
         var now = Local(ServerSite);
-        var verdict = FailoverVerdict.Decide(_record.Primary, Observers(now));
+        var verdict = FailoverVerdict.Decide(_record.Primary, Observers(now), unasked: unasked);
         if (!verdict.Lost)
             return;
         var news = _well == _record.Epoch || (now - _started > StartGrace && (_record.State == EpochState.Moving || _wellStored >= _record.Epoch - 1));

@@ -71,7 +71,11 @@ public sealed class AgentSyncTests : AgentPair
         West.Assign(West.Duty(1, East));
         await West.PassAsync();
         Assert.False(write.IsCompleted, "an agent that starts again does not follow by itself");
+        // A late word of an older run takes back nothing that this one needs.
+        Assert.True((await West.OrderAsync(DatabaseOrders.Uncut, 1, new CutOrder("main", 1, "run-0"), WireJson.Default.CutOrder)).Done);
+        Assert.Equal((1, 1, "run-1"), (West.State.CutEpoch, West.State.RefusedEpoch, West.State.CutRun));
         Assert.True((await West.OrderAsync(DatabaseOrders.Uncut, 1, new CutOrder("main", 1, "run-1"), WireJson.Default.CutOrder)).Done);
+        Assert.Null(West.State.RefusedEpoch);
         await West.FollowsAsync(1);
         await write;
     }

@@ -152,7 +152,7 @@ internal sealed class CutStore(IStore inner) : IStore
 
     public IDisposable Watch(string prefix, Action<string> changed) => inner.Watch(prefix, changed);
 
-    public Task<LeaseGrant?> AcquireAsync(string lease, string holder, TimeSpan ttl, CancellationToken cancel) => inner.AcquireAsync(lease, holder, ttl, cancel);
+    public Task<LeaseGrant?> AcquireAsync(string lease, string holder, TimeSpan ttl, CancellationToken cancel, long above = 0) => inner.AcquireAsync(lease, holder, ttl, cancel, above);
 
     public Task<bool> RenewAsync(LeaseGrant grant, TimeSpan ttl, CancellationToken cancel) => inner.RenewAsync(grant, ttl, cancel);
 

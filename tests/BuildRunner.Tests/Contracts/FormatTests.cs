@@ -111,7 +111,7 @@ public class FormatTests
         ShapeIs("runbook-status.v1.txt", RunbooksJson.Default.RunDetail, new RunDetail { Run = run });
         ShapeIs("runbook-status-all.v1.txt", RunbooksJson.Default.RunList, new RunList { Runs = await house.Records.ListAsync(Cancel) });
 
-        var status = Assert.IsType<JsonHttpResult<RecoveryStatus>>(await RecoveryEndpoints.StatusAsync(house.Policy, house.Reader, house.Records, house.Dns, house.Resolvers, Cancel)).Value!;
+        var status = Assert.IsType<JsonHttpResult<RecoveryStatus>>(await RecoveryEndpoints.StatusAsync(house.Policy, house.Reader, house.Records, house.Dns, house.Resolvers, new BuildRunner.Server.Hosting.Standing(TimeProvider.System), Cancel)).Value!;
         ShapeIs("dr-status.v1.txt", RecoveryJson.Default.RecoveryStatus, status);
     }
 

@@ -196,6 +196,9 @@ public abstract class StoreContract
             Assert.True(await under.Store.RenewAsync(mine, Ttl, Cancel));
         }
         Assert.Equal(mine.Token, (await under.Store.AcquireAsync("server", "a", Ttl, Cancel))?.Token); // a repeat by its holder is a renewal
+        mine = (await under.Store.AcquireAsync("server", "a", Ttl, Cancel, above: mine.Token + 100))!;
+        Assert.True(mine.Token > 100, "a token is above the one that is named");
+        Assert.Equal(mine.Token, (await under.Store.AcquireAsync("server", "a", Ttl, Cancel, above: 100))?.Token);
         Assert.Null(await under.Store.AcquireAsync("server", "b", Ttl, Cancel));
         under.Time.Advance(Ttl);
         Assert.False(await under.Store.RenewAsync(mine, Ttl, Cancel)); // run out, though nobody took it

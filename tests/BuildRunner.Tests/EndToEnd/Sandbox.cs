@@ -67,9 +67,12 @@ public sealed class Sandbox : IAsyncDisposable
         return said;
     }
 
-    public async Task<Said> BrAsync(params string[] arguments)
+    public Task<Said> BrAsync(params string[] arguments) => BrAsync([], arguments);
+
+    /// <summary>The same with variables of its own.</summary>
+    public async Task<Said> BrAsync(Dictionary<string, string> environment, params string[] arguments)
     {
-        using var process = Start(arguments);
+        using var process = Start(environment, arguments);
         var (output, error) = (process.StandardOutput.ReadToEndAsync(), process.StandardError.ReadToEndAsync());
         try { await process.WaitForExitAsync().WaitAsync(CommandMax, TestContext.Current.CancellationToken); }
         catch (Exception stop) when (stop is TimeoutException or OperationCanceledException)
@@ -81,13 +84,22 @@ public sealed class Sandbox : IAsyncDisposable
     }
 
     /// <summary>Starts a command and leaves it running.</summary>
-    public Process Start(params string[] arguments)
+    public Process Start(params string[] arguments) => Start([], arguments);
+
+    private static Process Begin(ProcessStartInfo start, Dictionary<string, string> environment)
+    {
+        foreach (var (name, value) in environment)
+            start.Environment[name] = value;
+        return Process.Start(start)!;
+    }
+
+    private Process Start(Dictionary<string, string> environment, params string[] arguments)
     {
         var start = new ProcessStartInfo(Program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true, WorkingDirectory = Root };
         start.Environment["BR_HOME"] = Data;
         foreach (var name in new[] { "BR_SERVER", "BR_TOKEN_FILE", "BR_POLICY", "BR_VIEWER", "BR_PORT_OFFSET", "BR_LIFELINE", DevLayout.Mark })
             start.Environment.Remove(name);
-        return Process.Start(start)!;
+        return Begin(start, environment);
     }
 
     /// <summary>Processes of this sandbox but for its supervisor, and ports it listens on.</summary>

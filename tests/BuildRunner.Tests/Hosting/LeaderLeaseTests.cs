@@ -30,6 +30,60 @@ public sealed class LeaderLeaseTests : IDisposable
     }
 
     [Fact(Timeout = 20_000)]
+    public async Task Acting_OvertakenOrListening_IsNullWhileItStillLeads()
+    {
+        using var store = Open();
+        var standing = new Standing(_time, listenMax: TimeSpan.FromSeconds(2));
+        using var lease = new LeaderLease(store, new ServerIdentity("a"), _time, NullLogger<LeaderLease>.Instance, standing);
+        await lease.RunOnceAsync(Cancel);
+        Assert.NotNull(lease.Current);
+        Assert.Null(lease.Acting); // it listens
+        standing.Heard();
+        Assert.NotNull(lease.Acting);
+        standing.Judge("another server acted");
+        Assert.Null(lease.Acting);
+        standing.Judge(null);
+        Assert.Equal(lease.Current, lease.Acting);
+    }
+
+    [Fact]
+    public void Listening_NobodyIsHeard_EndsByTheClock()
+    {
+        var standing = new Standing(_time, listenMax: TimeSpan.FromSeconds(2));
+        Assert.True(standing.Listening);
+        _time.Advance(TimeSpan.FromSeconds(2));
+        Assert.False(standing.Listening);
+        Assert.False(new Standing(_time).Listening);
+    }
+
+    [Fact(Timeout = 20_000)]
+    public async Task Current_AboveAFloor_IsAboveItAlsoAfterARestart()
+    {
+        using var store = Open();
+        var standing = new Standing(_time, tokenFloor: 1007);
+        using var first = new LeaderLease(store, new ServerIdentity("a"), _time, NullLogger<LeaderLease>.Instance, standing);
+        await first.RunOnceAsync(Cancel);
+        Assert.True(first.Current!.Value.Token > 1007);
+        using var second = new LeaderLease(store, new ServerIdentity("a"), _time, NullLogger<LeaderLease>.Instance, standing);
+        await second.RunOnceAsync(Cancel);
+        Assert.True(second.Current!.Value.Token > first.Current.Value.Token);
+    }
+
+    [Fact(Timeout = 20_000)]
+    public async Task Raise_AToken_IsAboveItAndTheOldOneIsRefused()
+    {
+        using var store = Open();
+        using var lease = Lease(store, "a");
+        await lease.RunOnceAsync(Cancel);
+        var old = lease.Current!.Value;
+        var raised = await lease.RaiseAsync(5000, Cancel);
+        Assert.Equal((raised, true), (lease.Current, raised!.Value.Token > 5000));
+        Assert.IsType<StoreWrite.Fenced>(await store.PutAsync("k", "v"u8.ToArray(), null, old, Cancel));
+        await lease.RunOnceAsync(Cancel);
+        Assert.Equal(raised, lease.Current); // a renewal keeps it
+    }
+
+    [Fact(Timeout = 20_000)]
     public async Task Current_NotRenewedForTheTtl_IsNullBeforeAnotherCanLead()
     {
         using var store = Open();

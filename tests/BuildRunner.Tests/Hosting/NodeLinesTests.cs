@@ -66,17 +66,21 @@ public sealed class NodeLinesTests
 
         public Node(Uri server, string token, Work work, string? memory = null, TimeSpan? reportInterval = null)
         {
-            _client = new NodeClient(new NodeClientOptions { Name = Agent, Server = server, Token = token, MemoryFolder = memory, ReportInterval = reportInterval ?? TimeSpan.FromMilliseconds(500) },
-                work, new DirectNetwork(), TimeProvider.System, NullLogger<NodeClient>.Instance);
+            var options = new NodeClientOptions { Name = Agent, Server = server, Token = token, MemoryFolder = memory, ReportInterval = reportInterval ?? TimeSpan.FromMilliseconds(500) };
+            Line = new ServerLine(options, new DirectNetwork(), TimeProvider.System);
+            _client = new NodeClient(options, work, Line, TimeProvider.System, NullLogger<NodeClient>.Instance);
             _client.StartAsync(Cancel).GetAwaiter().GetResult();
         }
 
         public NodeClient Client => _client;
 
+        public ServerLine Line { get; }
+
         public async ValueTask DisposeAsync()
         {
             await _client.StopAsync(CancellationToken.None);
             _client.Dispose();
+            Line.Dispose();
         }
     }
 
@@ -293,7 +297,46 @@ public sealed class NodeLinesTests
         var seen = reports.WaitAsync(all => all.Agent("nowhere-1", Enough)?.FencingToken == 7, Enough, Cancel);
         node.Client.ReportNow();
         Assert.True(await seen);
-        Assert.NotNull(node.Client.Silence);
+        Assert.NotNull(node.Line.Silence);
+    }
+
+    [Fact(Timeout = 30_000)]
+    public async Task Summon_ItsServerAnswers_IsRefused()
+    {
+        var (server, token, _) = await StartAsync();
+        await using var __ = server;
+        await using var node = new Node(server.Address, token, new Work());
+        await Eventually.TrueAsync(() => node.Line.Silence is not null, "its server has answered", Cancel);
+        Assert.Contains("answered", node.Line.Summon(new SummonAsk("http://127.0.0.1:1", "s"), "t"), StringComparison.Ordinal);
+        Assert.Equal(server.Address, node.Line.Server);
+    }
+
+    /// <summary>Its own server is gone: the node calls the one that summoned it, with the token that both made, and its own again when that has ended.</summary>
+    [Fact(Timeout = 60_000)]
+    public async Task Summon_ItsServerIsGone_CallsTheOtherUntilThatEnds()
+    {
+        var own = await TestServer.StartAsync();
+        var ownAddress = own.Address;
+        var work = new Work();
+        await using var node = new Node(ownAddress, (await own.TokenAsync(AccessRole.Agent, "nowhere-1")).Token, work);
+        await own.DisposeAsync();
+        await Eventually.TrueAsync(() => node.Line.Silence is null || node.Line.Silence > ServerLine.AliveMax, "its server is silent", Cancel);
+
+        var (other, token, links) = await StartAsync();
+        Assert.Null(node.Line.Summon(new SummonAsk(other.Address.ToString(), "s"), token));
+        Assert.Null(node.Line.Summon(new SummonAsk(other.Address.ToString(), "s"), token));
+        links.Publish(Agent, 5, Document("summoned"));
+        Assert.Equal((5, "summoned"), await work.Applied.ReadAsync(Cancel));
+        await other.DisposeAsync();
+        await Eventually.TrueAsync(() => node.Line.Server == ownAddress, "it calls its own server again", Cancel, TimeSpan.FromSeconds(20));
+    }
+
+    [Fact]
+    public void Summon_NoAddress_IsRefused()
+    {
+        using var line = new ServerLine(new NodeClientOptions { Name = Agent, Server = new Uri("http://127.0.0.1:1"), Token = "t" }, new DirectNetwork(), TimeProvider.System);
+        Assert.NotNull(line.Summon(new SummonAsk("file:///etc/passwd", "s"), "t"));
+        Assert.Equal(new Uri("http://127.0.0.1:1"), line.Server);
     }
 
     [Fact(Timeout = 30_000)]

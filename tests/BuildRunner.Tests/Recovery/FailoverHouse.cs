@@ -116,7 +116,7 @@ internal sealed class FailoverHouse : IAsyncDisposable
         IAction[] all =
         [
             new CloseAction(Epochs, Records, _time), new HoldAction(Traffic, reach), new FenceAction(Epochs, Links, _reports, reach, Power, new CutFence(Links, reach), new LeaseFence(Leases, Links, _time), Events, _time),
-            new SelectAction(Epochs, Links, reach, _reports, Policy), new MoveAction(Epochs, _time), new PromoteAction(Links), new OpenAction(Epochs, Traffic, _time),
+            new SelectAction(Epochs, Links, reach, _reports, Policy), new MoveAction(Epochs, _time), new PromoteAction(Epochs, Links), new OpenAction(Epochs, Traffic, _time),
             new UpdateDnsAction(dns, Resolvers, Policy, _time), new WarmAction(Links, reach, Policy), new VerifyAction(Links, _reports, reach, Policy, _time), new ResumeAction(Traffic),
             new SettleFollowersAction(Epochs, _reports, reach),
             new PrepareAction(Epochs, Links), new HoldWritesAction(Traffic, reach), new SealAction(Epochs, Links), new CatchUpAction(Epochs, Links),
@@ -397,8 +397,8 @@ internal sealed class SimulatedAgent(FailoverHouse house, string code)
                 CatchUps++;
                 return Done(order, new CutResult(1, Held, Held, 1, true), WireJson.Default.CutResult);
             case DatabaseOrders.Promote:
-                if (RefusesToPromote)
-                    return new OrderResult { Id = order.Id, Done = false, Error = "cannot" };
+                if (RefusesToPromote || (_state == DatabaseState.Fenced && PrimaryAt != order.Epoch))
+                    return new OrderResult { Id = order.Id, Done = false, Error = RefusesToPromote ? "cannot" : $"{code} has no standby to promote." };
                 var promoted = PrimaryAt != order.Epoch;
                 Promotions += promoted ? 1 : 0;
                 (_state, PrimaryAt) = (DatabaseState.Primary, order.Epoch);

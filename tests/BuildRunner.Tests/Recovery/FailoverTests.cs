@@ -1,7 +1,10 @@
+using BuildRunner.Client;
 using BuildRunner.Client.Databases;
+using BuildRunner.Client.Hosting;
 using BuildRunner.Client.Runbooks;
 using BuildRunner.Core.Databases;
 using BuildRunner.Server.Databases;
+using BuildRunner.Server.Hosting;
 using BuildRunner.Core.Policy;
 using BuildRunner.Core.Runbooks;
 using BuildRunner.Server.Runbooks;
@@ -172,6 +175,23 @@ public class FailoverTests
         Assert.Equal(1, house.Agents[FailoverHouse.East].Restarts);
         Assert.Equal(0, house.Agents[FailoverHouse.West].Promotions);
         Assert.Null(await house.Store.GetAsync("holds/main", Cancel));
+    }
+
+    /// <summary>A run that gave up gave the stopped primary the next epoch itself, and it did not start: a person takes that up, and it is started and not promoted.</summary>
+    [Fact(Timeout = 60_000)]
+    public async Task Failover_ToAStoppedPrimaryThatHoldsTheNextEpochItself_StartsItAgain()
+    {
+        await using var house = new FailoverHouse();
+        await house.OpenAsync(Cancel);
+        var fenced = await house.Links.SendAsync(new NodeName(NodeKind.Agent, FailoverHouse.East), "f", DatabaseOrders.Fence, 1, house.Fence.Token, new FenceOrder("main", 1, "r0"), WireJson.Default.FenceOrder, WireJson.Default.FenceResult, TimeSpan.FromSeconds(5), Cancel);
+        await house.Epochs.MoveAsync("main", r => EpochTransitions.Close(r, "r0", DateTimeOffset.UtcNow), null, Cancel);
+        await house.Epochs.MoveAsync("main", r => EpochTransitions.Move(r, FailoverHouse.East, fenced.Data!.Proof, "r0", DateTimeOffset.UtcNow), null, Cancel);
+
+        Assert.Null(await house.RunAsync(Cancel, ("target", FailoverHouse.East)));
+        var run = await house.TheRunAsync(Cancel);
+        Assert.True(run.State == RunPhase.Succeeded, $"{run.State} {run.Outcome} {run.Person}");
+        Assert.Equal((1, 0), (house.Agents[FailoverHouse.East].Restarts, house.Agents[FailoverHouse.East].Promotions));
+        Assert.Equal((2L, EpochState.Open), ((await house.Epochs.GetAsync("main", Cancel))!.Epoch, (await house.Epochs.GetAsync("main", Cancel))!.State));
     }
 
     [Fact(Timeout = 120_000)]

@@ -54,7 +54,7 @@ internal sealed class MortalStore(IStore inner, int? dieAt, bool beforeWriting) 
 
     public IDisposable Watch(string prefix, Action<string> changed) => inner.Watch(prefix, changed);
 
-    public Task<LeaseGrant?> AcquireAsync(string lease, string holder, TimeSpan ttl, CancellationToken cancel) => Alive(() => inner.AcquireAsync(lease, holder, ttl, cancel));
+    public Task<LeaseGrant?> AcquireAsync(string lease, string holder, TimeSpan ttl, CancellationToken cancel, long above = 0) => Alive(() => inner.AcquireAsync(lease, holder, ttl, cancel, above));
 
     public Task<bool> RenewAsync(LeaseGrant grant, TimeSpan ttl, CancellationToken cancel) => Alive(() => inner.RenewAsync(grant, ttl, cancel));
 

@@ -7,6 +7,7 @@ using BuildRunner.Server.Hosting;
 using BuildRunner.Server.Policy;
 using BuildRunner.Server.Regions;
 using BuildRunner.Server.Runbooks;
+using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 
 namespace BuildRunner.Server.Recovery.Dns;
@@ -39,7 +40,7 @@ internal sealed partial class DnsLoop : ReconcileLoop
     private readonly ConcurrentDictionary<string, Memory> _memory = new(StringComparer.Ordinal);
     private volatile IReadOnlyList<DnsNameView> _current = [];
 
-    public DnsLoop(IEnumerable<IDnsDriver> drivers, IPolicySource policy, INodeReports reports, IRegionHealth health, Epochs epochs, DnsBook book, IAlerts alerts, IEventLog events, Lead lead, TimeProvider time, ILogger<DnsLoop> logger)
+    public DnsLoop(IEnumerable<IDnsDriver> drivers, IPolicySource policy, INodeReports reports, IRegionHealth health, Epochs epochs, DnsBook book, IAlerts alerts, IEventLog events, [FromKeyedServices(Leads.Acting)] Lead lead, TimeProvider time, ILogger<DnsLoop> logger)
         : base(Interval, time, logger)
     {
         _drivers = [.. drivers];

@@ -1,4 +1,5 @@
 using BuildRunner.Client.Runbooks;
+using BuildRunner.Core.Alerting;
 using BuildRunner.Core.Databases;
 using BuildRunner.Core.Policy;
 using BuildRunner.Core.Recovery;
@@ -9,6 +10,7 @@ using BuildRunner.Server.Policy;
 using BuildRunner.Server.Regions;
 using BuildRunner.Server.Runbooks;
 using BuildRunner.Server.Storage;
+using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 
 namespace BuildRunner.Server.Recovery.Failover;
@@ -33,7 +35,9 @@ internal sealed partial class AutoFailoverLoop : ReconcileLoop
     private readonly IPolicySource _policy;
     private readonly Epochs _epochs;
     private readonly IObservers _observers;
+    private readonly Leases _leases;
     private readonly RunDesk _desk;
+    private readonly IAlerts _alerts;
     private readonly IEventLog _events;
     private readonly Lead _lead;
     private readonly TimeProvider _time;
@@ -42,11 +46,12 @@ internal sealed partial class AutoFailoverLoop : ReconcileLoop
     private readonly Dictionary<string, (long At, string Why)> _tried = new(StringComparer.Ordinal);
     private readonly long _started;
     private long _well;
+    private bool _silent;
 
-    public AutoFailoverLoop(IStore store, IPolicySource policy, Epochs epochs, INodeReports reports, IObservers observers, RunDesk desk, IEventLog events, Lead lead, TimeProvider time, ILogger<AutoFailoverLoop> logger)
+    public AutoFailoverLoop(IStore store, IPolicySource policy, Epochs epochs, INodeReports reports, IObservers observers, Leases leases, RunDesk desk, IAlerts alerts, IEventLog events, [FromKeyedServices(Leads.Acting)] Lead lead, TimeProvider time, ILogger<AutoFailoverLoop> logger)
         : base(Interval, time, logger)
     {
-        (_store, _policy, _epochs, _observers, _desk, _events, _lead, _time, _logger) = (store, policy, epochs, observers, desk, events, lead, time, logger);
+        (_store, _policy, _epochs, _observers, _leases, _desk, _alerts, _events, _lead, _time, _logger) = (store, policy, epochs, observers, leases, desk, alerts, events, lead, time, logger);
         _started = time.GetTimestamp();
         _hint = reports.OnReport(_ => Wake());
     }
@@ -59,7 +64,9 @@ internal sealed partial class AutoFailoverLoop : ReconcileLoop
         var database = RegionReader.DatabaseOf(policy);
         if (await _epochs.GetAsync(database, cancel) is not { } record)
             return;
-        var verdict = FailoverVerdict.Decide(record.Primary, _observers.Current);
+        var unasked = await _leases.SilenceAsync(record, cancel);
+        var verdict = FailoverVerdict.Decide(record.Primary, _observers.Current, unasked: unasked);
+        await TellAsync(database, record, unasked, verdict, cancel);
         if (!verdict.Lost)
         {
             _tried.Remove(database);
@@ -98,6 +105,25 @@ internal sealed partial class AutoFailoverLoop : ReconcileLoop
     {
         _hint.Dispose();
         base.Dispose();
+    }
+
+    /// <summary>A primary that asks for no lease and is seen well may acknowledge nothing any more, as one whose agent and guard stand still: a person looks.</summary>
+    private async Task TellAsync(string database, EpochRecord record, TimeSpan? unasked, FailoverVerdict verdict, CancellationToken cancel)
+    {
+        var silent = unasked is not null && !verdict.Lost && record.State == EpochState.Open;
+        if (silent == _silent)
+            return;
+        _silent = silent;
+        var key = $"lease/{database}";
+        if (!silent)
+        {
+            await _alerts.ClearAsync(key, $"{record.Primary} asks for its lease, or another region has taken its place.", cancel);
+            return;
+        }
+        await _alerts.RaiseAsync(key, AlertSeverity.Critical, $"{record.Primary} asks for its lease no more",
+            $"The primary of {database} has not asked this server for its lease for a whole one. Either it goes on by the other copies' promises because it does not hear the server, or its agent and guard stand still and every write waits. "
+            + $"{verdict.Reason}, so that no failover begins by itself. Look whether writes are acknowledged; if they are not, fail over.",
+            $"br dr failover --reason \"{record.Primary} acknowledges nothing\"", cancel);
     }
 
     private const int ReasonMax = 1500;

@@ -1,4 +1,4 @@
-using System.Diagnostics;
+using System.Net.Sockets;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using BuildRunner.Server.Hosting;
@@ -35,7 +35,12 @@ internal sealed partial class PowerJson : JsonSerializerContext;
 /// <summary>The driver that the policy in force names: `none`, `supervisor`, `exec`.</summary>
 internal sealed class PolicyPowerDriver(IPolicySource policy) : IPowerDriver
 {
-    public bool Ready => policy.Current.Recovery switch
+    private const int EvidenceMax = 500;
+    private static readonly TimeSpan CommandMax = TimeSpan.FromSeconds(60);
+
+    public bool Ready => IsReady(policy.Current.Recovery);
+
+    public static bool IsReady(Core.Policy.RecoveryRules rules) => rules switch
     {
         { PowerDriver: "supervisor" } => File.Exists(Socket),
         { PowerDriver: "exec", PowerCommand.Count: > 0 } => true,
@@ -62,25 +67,18 @@ internal sealed class PolicyPowerDriver(IPolicySource policy) : IPowerDriver
         return JsonSerializer.Deserialize(text, PowerJson.Default.PowerOff) ?? throw new JsonException("The supervisor answered null.");
     }
 
-    /// <summary>Exit code 0 means off, for certain; what the command prints is the evidence.</summary>
+    /// <summary>Exit code 0 means off, for certain; what the command prints is the evidence. One that was ended, or said more than anybody reads, proves nothing.</summary>
     private static async Task<PowerOff> ExecAsync(IReadOnlyList<string> command, string region, CancellationToken cancel)
     {
-        var start = new ProcessStartInfo(command[0]) { RedirectStandardOutput = true, RedirectStandardError = true };
-        foreach (var argument in command.Skip(1))
-            start.ArgumentList.Add(argument);
-        using var process = Process.Start(start) ?? throw new InvalidOperationException($"{command[0]} did not start.");
-        try
+        var ran = await BoundedCommand.RunAsync(command, [], CommandMax, cancel);
+        var text = $"{ran.Output.Trim()} {ran.Error.Trim()}".Trim();
+        var off = ran is { ExitCode: 0, Ended: null };
+        return new PowerOff
         {
-            var said = process.StandardOutput.ReadToEndAsync(cancel);
-            var wrong = process.StandardError.ReadToEndAsync(cancel);
-            await process.WaitForExitAsync(cancel);
-            var text = $"{(await said).Trim()} {(await wrong).Trim()}".Trim();
-            return new PowerOff { Region = region, Off = process.ExitCode == 0, Effect = process.ExitCode == 0, Evidence = $"{command[0]} ended with {process.ExitCode}{(text.Length > 0 ? $": {text[..Math.Min(text.Length, 500)]}" : "")}" };
-        }
-        finally
-        {
-            if (!process.HasExited)
-                process.Kill(entireProcessTree: true);
-        }
+            Region = region,
+            Off = off,
+            Effect = off,
+            Evidence = $"{command[0]} {ran.Ended ?? string.Create(CultureInfo.InvariantCulture, $"ended with {ran.ExitCode}")}{(text.Length > 0 ? $": {text[..Math.Min(text.Length, EvidenceMax)]}" : "")}",
+        };
     }
 }

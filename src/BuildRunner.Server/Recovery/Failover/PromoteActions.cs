@@ -159,8 +159,11 @@ internal sealed class MoveAction(Epochs epochs, TimeProvider time) : IAction
     private static ActionOutcome Outputs(EpochRecord record) => ActionOutcome.Finished(("epoch", record.Epoch.ToString(CultureInfo.InvariantCulture)));
 }
 
-/// <summary>The target becomes the primary and writes its epoch's marker.</summary>
-internal sealed class PromoteAction(INodeLinks links) : IAction
+/// <summary>
+/// The target becomes the primary and writes its epoch's marker. One that was the primary before, was stopped and given the next epoch itself, is no
+/// standby: it is started again.
+/// </summary>
+internal sealed class PromoteAction(Epochs epochs, INodeLinks links) : IAction
 {
     private static readonly TimeSpan OrderMax = TimeSpan.FromSeconds(10);
 
@@ -172,7 +175,8 @@ internal sealed class PromoteAction(INodeLinks links) : IAction
     public async Task<ActionOutcome> ActAsync(ActionContext context, CancellationToken cancel)
     {
         var epoch = long.Parse(context.Outputs["move.epoch"], CultureInfo.InvariantCulture);
-        var answer = await links.GiveAsync(Orders.Agent(context.Arguments["target"]), context.Key, DatabaseOrders.Promote, epoch, context,
+        var itself = await epochs.GetAsync(context.Arguments["database"], cancel) is { Former.Primary: { } former } && former == context.Arguments["target"];
+        var answer = await links.GiveAsync(Orders.Agent(context.Arguments["target"]), context.Key, itself ? DatabaseOrders.Restart : DatabaseOrders.Promote, epoch, context,
             new PromoteOrder(context.Arguments["database"], epoch, context.Run, Proof(context)), WireJson.Default.PromoteOrder, WireJson.Default.PromoteResult, OrderMax, cancel);
         return answer.Data is { } done
             ? ActionOutcome.Finished(

@@ -1,7 +1,7 @@
 using System.Diagnostics;
 using System.Text;
 
-namespace BuildRunner.Server.Recovery.Dns;
+namespace BuildRunner.Server.Recovery;
 
 /// <summary>How a command ended.</summary>
 /// <param name="ExitCode">Null: it was ended by us.</param>
