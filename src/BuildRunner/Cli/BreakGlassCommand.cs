@@ -191,8 +191,8 @@ internal static class BreakGlassCommand
         if (binding.Document is not { } document)
             throw new CliException(ExitCode.Failed, $"The policy that the hosts have saved cannot be read by this version of br: {binding.Errors[0]}");
         // The sandbox's power switch is its supervisor, whose socket its own processes are told of.
-        if (document.Recovery.PowerDriver == "supervisor" && Environment.GetEnvironmentVariable(PolicyPowerDriver.SupervisorVariable) is null or "" && endpoints.Folder is { } folder && File.Exists(new DevLayout(folder, 0).ControlSocket))
-            Environment.SetEnvironmentVariable(PolicyPowerDriver.SupervisorVariable, new DevLayout(folder, 0).ControlSocket);
+        if (document.Recovery.PowerDriver == "supervisor" && Environment.GetEnvironmentVariable(UnixHttp.SupervisorVariable) is null or "" && endpoints.Folder is { } folder && File.Exists(new DevLayout(folder, 0).ControlSocket))
+            Environment.SetEnvironmentVariable(UnixHttp.SupervisorVariable, new DevLayout(folder, 0).ControlSocket);
         return (newest.Policy, document);
     }
 
