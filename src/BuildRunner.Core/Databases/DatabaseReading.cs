@@ -119,6 +119,9 @@ public sealed record SalvageReading
     /// <summary>Why the WAL could not be read to its end, and so was not counted; null: it was.</summary>
     public string? Unreadable { get; init; }
 
+    /// <summary>What the reader of the WAL said when it found nothing past the fork: how it knew that the WAL ends there.</summary>
+    public string? Said { get; init; }
+
     /// <summary>Commit times of the last commit before the fork and of the last one lost; their difference is the loss in seconds.</summary>
     public DateTimeOffset? LastKept { get; init; }
     public DateTimeOffset? LastLost { get; init; }

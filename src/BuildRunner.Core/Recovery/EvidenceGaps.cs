@@ -22,7 +22,7 @@ public static class EvidenceGaps
         foreach (var kind in due)
         {
             var drills = evidence.Drills.Where(d => d.Kind == kind.Kind).ToList();
-            var real = drills.Count(d => !d.DryRun && d.Outcome == "success");
+            var real = drills.Count(d => d is { DryRun: false, Outcome: "success" });
             if (kind.NotYet is { } notYet)
                 yield return $"No drill of the kind {kind.Kind} was possible: {notYet}.";
             else if (real == 0)

@@ -50,7 +50,7 @@ internal sealed class AssignmentBook
             SeenToken = assignment.FencingToken,
             SeenEpoch = Math.Max(s.SeenEpoch, assignment.Database?.Epoch ?? 0),
         });
-        AtomicFile.Write(_path, JsonSerializer.SerializeToUtf8Bytes(assignment, WireJson.Default.Assignment), durable: false);
+        AtomicFile.Write(_path, JsonSerializer.SerializeToUtf8Bytes(assignment, WireJson.Default.Assignment)); // a failover without the server rests on it
         Volatile.Write(ref _current, assignment);
         Changed?.Invoke();
     }

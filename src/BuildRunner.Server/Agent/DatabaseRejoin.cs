@@ -79,6 +79,9 @@ internal sealed partial class DatabaseRejoin(
         await driver.StopAsync(cancel);
         Doing = "saves and counts what was written past the fork";
         var saved = former is not null || fork is not null ? await salvage.SalvageAsync(former ?? assignment.FormerEpoch ?? assignment.Epoch - 1, fork, cancel) : null;
+        // PostgreSQL itself is believed before the tool: nothing is said to be nothing while a start has replayed more.
+        if (saved is { Bytes: 0 } && replayed > fork)
+            saved = saved with { End = null, Commits = null, Unreadable = $"PostgreSQL has replayed up to {replayed} here, and pg_waldump shows nothing past {fork} ({saved.Said ?? "it said nothing"})" };
         if (saved is not null)
         {
             state.Change(s => s with { Salvage = saved });

@@ -9,6 +9,8 @@ internal sealed class SalvageKeeper(PostgresHome home, PostgresTools tools)
 {
     private const long SegmentBytes = WalEnd.SegmentBytes;
 
+    private const int SaidMax = 300;
+
     /// <summary>Segments before the fork's own that are read for the time of the last kept commit.</summary>
     private const int SegmentsBack = 4;
 
@@ -31,13 +33,14 @@ internal sealed class SalvageKeeper(PostgresHome home, PostgresTools tools)
         }
         else
         {
-            var (lost, end, problem) = await ReadAsync(timeline, from, cancel);
+            var (lost, end, problem, said) = await ReadAsync(timeline, from, cancel);
             salvage = problem is not null
                 ? salvage with { Unreadable = problem }
                 : salvage with
                 {
                     End = end,
                     Commits = lost.Commits,
+                    Said = lost.Records == 0 ? said : null,
                     LastKept = lost.Commits > 0 ? await LastCommitBeforeAsync(timeline, from, cancel) : null,
                     LastLost = lost.LastCommit,
                     Transactions = lost.Transactions,
@@ -71,26 +74,26 @@ internal sealed class SalvageKeeper(PostgresHome home, PostgresTools tools)
     }
 
     /// <summary>From the fork to the natural end, or why that cannot be done.</summary>
-    private async Task<(WalDump Dump, Lsn End, string? Problem)> ReadAsync(int timeline, Lsn fork, CancellationToken cancel)
+    private async Task<(WalDump Dump, Lsn End, string? Problem, string? Said)> ReadAsync(int timeline, Lsn fork, CancellationToken cancel)
     {
         var wal = Path.Combine(home.Data, "pg_wal");
         if (!Directory.Exists(wal))
-            return (new(), fork, "there is no WAL here any more");
+            return (new(), fork, "there is no WAL here any more", null);
         // At a segment's first byte the segment itself is there only when something was written past the fork.
         var segment = (long)fork.Bytes / SegmentBytes;
         var atStart = (long)fork.Bytes % SegmentBytes == 0;
         if (!File.Exists(SegmentFile(timeline, segment)) && !(atStart && segment > 0 && File.Exists(SegmentFile(timeline, segment - 1))))
-            return (new(), fork, $"the WAL segment {Path.GetFileName(SegmentFile(timeline, segment))} is missing");
+            return (new(), fork, $"the WAL segment {Path.GetFileName(SegmentFile(timeline, segment))} is missing", null);
 
         var (dump, result) = await DumpAsync(timeline, fork, null, cancel);
         var end = dump.End ?? fork;
         if (result.Code > 1 || (result.Code == 1 && !result.Talk.Contains("pg_waldump: ", StringComparison.Ordinal)))
-            return (dump, end, $"pg_waldump did not run: {result.Talk}");
+            return (dump, end, $"pg_waldump did not run: {result.Talk}", null);
         if (home.Checkpoint() is { } known && known.Timeline == timeline && known.At > end)
-            return (dump, end, $"the WAL that is left ends at {end}, before the last checkpoint at {known.At}: some of it is missing");
+            return (dump, end, $"the WAL that is left ends at {end}, before the last checkpoint at {known.At}: some of it is missing", null);
         return WalEnd.Beyond(wal, timeline, end) is { } page
-            ? (dump, end, $"the WAL is damaged or has a gap at {end}: there is more behind it, at {page}")
-            : (dump, end, null);
+            ? (dump, end, $"the WAL is damaged or has a gap at {end}: there is more behind it, at {page}", null)
+            : (dump, end, null, result.Talk[..Math.Min(result.Talk.Length, SaidMax)]);
     }
 
     private async Task<DateTimeOffset?> LastCommitBeforeAsync(int timeline, Lsn fork, CancellationToken cancel)

@@ -47,6 +47,8 @@ public sealed class ServerLine : IDisposable
                 return string.Create(CultureInfo.InvariantCulture, $"its own server {_options.Server} answered {Silence?.TotalSeconds:0.0} s ago");
             if (_target.Summons == ask.Id && _target.Server == server)
                 return null;
+            if (_target.Summons is { } other && other != ask.Id && _time.GetElapsedTime(_target.HeardAt) < SummonerMax)
+                return $"another server, at {_target.Server}, acts for its own already";
             before = _target;
             _target = new(server, token, ask.Id) { HeardAt = _time.GetTimestamp() };
         }

@@ -131,7 +131,12 @@ internal sealed partial class RunnerLoop(
     private async Task ResumeAsync(RunRecord record, Fence fence, CancellationToken cancel)
     {
         var journal = await RunJournal.OpenAsync(store, crash, record.Id, record.Over, cancel);
-        var state = journal.State ?? throw new JournalLostException($"Run {record.Id} has a record and no journal: somebody took it out of the store.");
+        if (journal.State is not { } state)
+        {
+            await records.DeleteAsync(record.Id, fence, cancel); // of a version that wrote the record first, and ended before the journal: it never began
+            journal.Dispose();
+            return;
+        }
         if (state.Finished)
         {
             await records.PutAsync(RunRecords.Of(state, journal.Position, record.Over, RunReports.FromJournal(state)), fence, cancel); // written by a version that kept them apart

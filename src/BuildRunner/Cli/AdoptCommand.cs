@@ -16,14 +16,24 @@ internal static class AdoptCommand
     {
         var bundle = await ReadAsync(context.Parse.GetRequiredValue(Journal), context.Cancel);
         var answer = await context.Api().AdoptAsync(bundle, context.Cancel);
+        await HandOverAsync(context.Parse.GetRequiredValue(Journal));
         context.Print(answer, AdoptionJson.Default.AdoptionAnswer, Table);
         return ExitCode.Fine;
     });
 
+    /// <summary>From now on it is history: the next failover without the server begins a journal of its own.</summary>
+    private static async Task HandOverAsync(string path)
+    {
+        using var store = SqliteStore.Open(FileOf(path), TimeProvider.System, NullLogger.Instance);
+        await StandInJournal.HandOverAsync(store, DateTimeOffset.UtcNow, CancellationToken.None);
+    }
+
+    private static string FileOf(string path) => Path.GetFullPath(Directory.Exists(path) ? Path.Combine(path, StorageRoom.FileName) : path);
+
     /// <summary>The store's lock shows that whoever wrote it has ended, also when it was cut off.</summary>
     private static async Task<AdoptionBundle> ReadAsync(string path, CancellationToken cancel)
     {
-        var file = Path.GetFullPath(Directory.Exists(path) ? Path.Combine(path, StorageRoom.FileName) : path);
+        var file = FileOf(path);
         if (!File.Exists(file))
             throw new CliException(ExitCode.Usage, $"There is no journal at {file}. `br dr failover --without-server` said in which folder it keeps it.");
         try

@@ -68,6 +68,12 @@ internal static class BreakGlassCommand
             return ExitCode.Fine;
         }
         await ConfirmAsync(context, wish.Target);
+        // The prompt may have stood for minutes, and somebody else may have acted meanwhile.
+        var now = await SurveyAsync(context, calls, endpoints, wish, cutOff is not null);
+        if (now.Plan.Problems.Count > 0)
+            return Refused(context, now.Plan.Problems);
+        if (cutOff is null && (now.Plan.Record?.Epoch, now.Plan.Record?.Primary, now.Plan.Record?.State, now.Plan.Token) != (house.Plan.Record?.Epoch, house.Plan.Record?.Primary, house.Plan.Record?.State, house.Plan.Token))
+            return Refused(context, ["The hosts say something else than a moment ago: somebody acts too. Look again, and talk to each other."]);
         return await ActAsync(context, house, secret, calls, folder, endpoints, wish);
     }
 
@@ -204,6 +210,8 @@ internal static class BreakGlassCommand
         context.Talk.MarkupLine("[bold]Not known:[/]");
         foreach (var line in house.Plan.Unknown.DefaultIfEmpty("nothing that this needs"))
             context.Talk.WriteLine($"  {line}");
+        if (house.Policy.Recovery is { PowerDriver: "exec", PowerCommand: { Count: > 0 } command })
+            context.Talk.MarkupLine($"[yellow]What the hosts have saved as power command runs here, as you:[/] {Markup.Escape(string.Join(' ', command))}");
         context.Talk.MarkupLine($"[grey]Key {fingerprint}; journal in {Markup.Escape(folder)}.[/]");
     }
 
@@ -317,7 +325,7 @@ internal static class BreakGlassCommand
         using (var store = SqliteStore.Open(Path.Combine(folder, StorageRoom.FileName), TimeProvider.System, NullLogger.Instance))
         {
             before = await StandInJournal.StartAsync(store, context.Cancel);
-            if (before is null || await StandInJournal.TokenAsync(store, folder, context.Cancel) >= house.Plan.Token)
+            if (before is null || (!await StandInJournal.IsHandedOverAsync(store, context.Cancel) && await StandInJournal.TokenAsync(store, folder, context.Cancel) >= house.Plan.Token))
                 return;
         }
         var aside = $"{folder}-{before.At.UtcDateTime.ToString("yyyyMMdd-HHmmss", System.Globalization.CultureInfo.InvariantCulture)}";

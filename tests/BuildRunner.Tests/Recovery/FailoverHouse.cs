@@ -115,7 +115,7 @@ internal sealed class FailoverHouse : IAsyncDisposable
         Leases = new Leases(Store, Epochs, Policy, () => Fence, _time);
         IAction[] all =
         [
-            new CloseAction(Epochs, Records, _time), new HoldAction(Traffic, reach), new FenceAction(Epochs, Links, _reports, reach, Power, new CutFence(Links, reach), new LeaseFence(Leases, Links, _time), Events, _time),
+            new CloseAction(Epochs, Records, _time), new HoldAction(Traffic, reach), new FenceAction(Epochs, Links, _reports, reach, Power, new CutFence(Links, reach), new LeaseFence(Leases, Links, _time), Events, [], _time),
             new SelectAction(Epochs, Links, reach, _reports, Policy), new MoveAction(Epochs, _time), new PromoteAction(Epochs, Links), new OpenAction(Epochs, Traffic, _time),
             new UpdateDnsAction(dns, Resolvers, Policy, _time), new WarmAction(Links, reach, Policy), new VerifyAction(Links, _reports, reach, Policy, _time), new ResumeAction(Traffic),
             new SettleFollowersAction(Epochs, _reports, reach),

@@ -44,7 +44,7 @@ public class LeaseFailoverTests
                 break;
         }
         TestContext.Current.TestOutputHelper?.WriteLine($"journal lines crashed after: {crashes}");
-        Assert.True(crashes > 20, $"only {crashes} crashes");
+        Assert.True(crashes > 12, $"only {crashes} crashes"); // each step ends in a write, with which the next one begins
     }
 
     [Fact(Timeout = 60_000)]

@@ -23,7 +23,7 @@ internal static class PatroniPlanner
         return assignment.Duty switch
         {
             DatabaseDuty.Primary => Primary(assignment, state, cluster, reading, fenced),
-            DatabaseDuty.Standby when assignment.State == EpochState.Open && upstream is { } to => Standby(assignment, state, cluster, to),
+            DatabaseDuty.Standby when assignment.State == EpochState.Open && upstream is { } to => Standby(assignment, state, cluster, reading, to),
             _ => Wait("a run is deciding"),
         };
     }
@@ -45,8 +45,11 @@ internal static class PatroniPlanner
             : new PatroniStep.Adopt(Mark: false) { Reason = $"it is the primary of epoch {assignment.Epoch}" };
     }
 
-    private static PatroniStep Standby(DatabaseAssignment assignment, AgentState state, PatroniCluster cluster, (string Host, int Port) to)
+    private static PatroniStep Standby(DatabaseAssignment assignment, AgentState state, PatroniCluster cluster, DatabaseReading? reading, (string Host, int Port) to)
     {
+        // A cluster that takes writes is demoted only when an epoch of this house has ended there: one that was never taken over may be the real primary.
+        if (cluster.Upstream is null && !(reading?.MarkerEpoch < assignment.Epoch))
+            return Wait(reading?.MarkerEpoch is { } marker ? $"it takes writes and bears the marker of epoch {marker}, which is not before {assignment.Epoch}" : "it takes writes and bears no epoch's marker: whether it was ever a copy of this database is not known; a person decides");
         if (state.CutEpoch >= assignment.Epoch)
             return Wait("a run has cut it off");
         if (cluster.Upstream is not { } upstream || upstream.Host != to.Host || upstream.Port != to.Port)

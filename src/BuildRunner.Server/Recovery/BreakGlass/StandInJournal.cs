@@ -26,6 +26,9 @@ internal static class StandInJournal
 {
     public const string StartKey = "break-glass/start";
     public const string ClosedKey = "break-glass/closed";
+
+    /// <summary>A server has adopted it: it is history, and nobody goes on with it.</summary>
+    public const string HandedOverKey = "break-glass/handed-over";
     private const int LinesMax = 1000;
     private const int EventsMax = 200;
 
@@ -71,9 +74,14 @@ internal static class StandInJournal
         return token;
     }
 
-    /// <summary>A run that was cut off; null: none was.</summary>
+    public static Task HandOverAsync(IStore store, DateTimeOffset now, CancellationToken cancel) =>
+        store.PutAsync(HandedOverKey, JsonSerializer.SerializeToUtf8Bytes(now, StandInJson.Default.DateTimeOffset), null, null, cancel);
+
+    public static async Task<bool> IsHandedOverAsync(IStore store, CancellationToken cancel) => await store.GetAsync(HandedOverKey, cancel) is not null;
+
+    /// <summary>A run that was cut off and may go on; null: none was, or a server has adopted it.</summary>
     public static async Task<RunRecord?> CutOffAsync(IStore store, CancellationToken cancel) =>
-        (await new RunRecords(store).ListAsync(cancel)).FirstOrDefault(r => r.FinishedAt is null);
+        await IsHandedOverAsync(store, cancel) ? null : (await new RunRecords(store).ListAsync(cancel)).FirstOrDefault(r => r.FinishedAt is null);
 
     /// <summary>It has done what it was begun for.</summary>
     public static async Task<bool> HasEndedAsync(IStore store, CancellationToken cancel) => await store.GetAsync(ClosedKey, cancel) is not null;

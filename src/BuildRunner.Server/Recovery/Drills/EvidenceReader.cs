@@ -17,7 +17,7 @@ internal sealed class EvidenceReader(IStore store, RunRecords runs, DrillCalenda
 {
     private const int PageSize = 1000;
 
-    /// <summary>A period holds no more events than this; older policies are then not known, and said.</summary>
+    /// <summary>Events that are read, from the first on; when there are more, newer policies are not known, and that is a gap.</summary>
     private const int EventsMax = 200_000;
     private const string Applied = "policy.applied";
 
@@ -27,7 +27,8 @@ internal sealed class EvidenceReader(IStore store, RunRecords runs, DrillCalenda
         var here = all.Where(r => r.StartedAt >= from && r.StartedAt < to).OrderBy(r => r.StartedAt).ToList();
         var drills = here.Where(r => r.FinishedAt is not null && DrillSource.IsDrill(r.Runbook)).Select(DrillsRoom.Read).OfType<DrillRecord>()
             .Concat((await book.EvaluationsAsync(cancel)).Where(d => d.StartedAt >= from && d.StartedAt < to)).OrderBy(d => d.StartedAt).ToList();
-        var (objectives, since) = await ObjectivesAsync(from, to, cancel);
+        var unread = here.Where(r => DrillSource.IsDrill(r.Runbook) && (r.FinishedAt is null || DrillsRoom.Read(r) is null)).Select(r => $"{r.Id} ({r.Runbook}) {(r.FinishedAt is null ? "has not ended" : "ended without a record")}: what it would show is not known.");
+        var (objectives, since, more) = await ObjectivesAsync(from, to, cancel);
         var evidence = new Evidence
         {
             Server = Environment.MachineName,
@@ -44,7 +45,7 @@ internal sealed class EvidenceReader(IStore store, RunRecords runs, DrillCalenda
             Approvals = await ApprovalsAsync(here, cancel),
             Gaps = [],
         };
-        return evidence with { Gaps = EvidenceGaps.Of(evidence, Due(from, to), since) };
+        return evidence with { Gaps = [.. EvidenceGaps.Of(evidence, Due(from, to), since), .. unread, .. more ? new[] { $"Only the first {EventsMax} events were read: objectives that were set later are not known." } : [] ] };
     }
 
     private static EvidenceMove Move(RunRecord run, IReadOnlyList<DrillRecord> drills)
@@ -96,19 +97,20 @@ internal sealed class EvidenceReader(IStore store, RunRecords runs, DrillCalenda
     }
 
     /// <summary>Objectives of every policy in force in the period, and when the records begin.</summary>
-    private async Task<(IReadOnlyList<EvidenceObjectives>, DateTimeOffset?)> ObjectivesAsync(DateTimeOffset from, DateTimeOffset to, CancellationToken cancel)
+    private async Task<(IReadOnlyList<EvidenceObjectives> Objectives, DateTimeOffset? Since, bool More)> ObjectivesAsync(DateTimeOffset from, DateTimeOffset to, CancellationToken cancel)
     {
         var changes = new List<EventEntry>();
         DateTimeOffset? since = null;
         long after = 0;
-        for (var read = 0; read < EventsMax && await events.ReadAsync(after, PageSize, cancel) is { Count: > 0 } page; read += page.Count)
+        var read = 0;
+        for (; read < EventsMax && await events.ReadAsync(after, PageSize, cancel) is { Count: > 0 } page; read += page.Count)
         {
             since ??= page[0].At;
             changes.AddRange(page.Where(e => e.Kind == Applied && e.At < to));
             after = page[^1].Id;
         }
         var found = changes.Select((change, i) => new EvidenceObjectives(change.At, i + 1 < changes.Count ? changes[i + 1].At : null, change.Actor, Data(change, "hash") ?? "unknown", Minutes(change, "rto_minutes"), Minutes(change, "rpo_minutes")));
-        return ([.. found.Where(o => o.To is null || o.To > from)], since);
+        return ([.. found.Where(o => o.To is null || o.To > from)], since, read >= EventsMax);
 
         static string? Data(EventEntry entry, string name) => entry.Data?.GetValueOrDefault(name);
 

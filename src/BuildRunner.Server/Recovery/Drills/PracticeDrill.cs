@@ -30,6 +30,7 @@ internal sealed class PracticeDrill(FailoverReader reader, DrillStateReader stat
         var times = PracticeTimes.Of(state, failover?.StartedAt, failover?.FinishedAt);
         return record with
         {
+            DryRun = record.DryRun || state.Inputs.GetValueOrDefault("fault") == "none", // announced only: nothing was broken, so nothing is proven
             Participants = People(state.Inputs.GetValueOrDefault("participants", "")),
             DetectionMinutes = times.Detection?.TotalMinutes,
             DecisionMinutes = times.Decision?.TotalMinutes,

@@ -34,6 +34,7 @@ internal sealed partial class AutoFailoverLoop : ReconcileLoop
     private readonly IStore _store;
     private readonly IPolicySource _policy;
     private readonly Epochs _epochs;
+    private readonly INodeReports _reports;
     private readonly IObservers _observers;
     private readonly Leases _leases;
     private readonly RunDesk _desk;
@@ -51,7 +52,7 @@ internal sealed partial class AutoFailoverLoop : ReconcileLoop
     public AutoFailoverLoop(IStore store, IPolicySource policy, Epochs epochs, INodeReports reports, IObservers observers, Leases leases, RunDesk desk, IAlerts alerts, IEventLog events, [FromKeyedServices(Leads.Acting)] Lead lead, TimeProvider time, ILogger<AutoFailoverLoop> logger)
         : base(Interval, time, logger)
     {
-        (_store, _policy, _epochs, _observers, _leases, _desk, _alerts, _events, _lead, _time, _logger) = (store, policy, epochs, observers, leases, desk, alerts, events, lead, time, logger);
+        (_store, _policy, _epochs, _reports, _observers, _leases, _desk, _alerts, _events, _lead, _time, _logger) = (store, policy, epochs, reports, observers, leases, desk, alerts, events, lead, time, logger);
         _started = time.GetTimestamp();
         _hint = reports.OnReport(_ => Wake());
     }
@@ -143,9 +144,12 @@ internal sealed partial class AutoFailoverLoop : ReconcileLoop
     private async Task<long?> SeenAsync(string database, CancellationToken cancel) =>
         await _store.GetAsync(KeyOf(database), cancel) is { } entry && long.TryParse(entry.Value.Span, NumberStyles.None, CultureInfo.InvariantCulture, out var epoch) ? epoch : null;
 
-    /// <summary>A target to which the epoch is moving was well as a copy.</summary>
+    /// <summary>
+    /// A target to which the epoch is moving was well as a copy. A server that has just started judges only when it has heard every other candidate: one
+    /// that it has not may have been made primary while it was away.
+    /// </summary>
     private async Task<bool> IsNewsAsync(string database, EpochRecord record, CancellationToken cancel) =>
-        _well == record.Epoch || (_time.GetElapsedTime(_started) > StartGrace && (record.State == EpochState.Moving || await SeenAsync(database, cancel) >= record.Epoch - 1));
+        _well == record.Epoch || (_time.GetElapsedTime(_started) > StartGrace && record.Candidates.All(c => c == record.Primary || _reports.LastAgent(c) is not null) && (record.State == EpochState.Moving || await SeenAsync(database, cancel) >= record.Epoch - 1));
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "{Region} is lost and a failover is wanted: {Why}")]
     private static partial void LogAsked(ILogger logger, string region, string why);

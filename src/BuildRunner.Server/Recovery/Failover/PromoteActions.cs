@@ -33,6 +33,8 @@ internal sealed class SelectAction(Epochs epochs, INodeLinks links, NodeReach re
             return new ActionOutcome.Refused($"Database {database} has no epoch.");
         if (record.State == EpochState.Moving && record.Primary == target)
             return ActionOutcome.Finished(("target", target)); // it was chosen when the epoch was given
+        if (record.State == EpochState.Open || (record.State == EpochState.Closing && record.Run != context.Run))
+            return new ActionOutcome.Refused($"Epoch {record.Epoch} of {database} is not closing by this run: no copy is cut off.");
 
         await reach.ListenAsync(cancel);
         var codes = record.Candidates.Where(code => code != record.Primary && (code == target || reach.Agent(code))).ToList();
@@ -175,7 +177,11 @@ internal sealed class PromoteAction(Epochs epochs, INodeLinks links) : IAction
     public async Task<ActionOutcome> ActAsync(ActionContext context, CancellationToken cancel)
     {
         var epoch = long.Parse(context.Outputs["move.epoch"], CultureInfo.InvariantCulture);
-        var itself = await epochs.GetAsync(context.Arguments["database"], cancel) is { Former.Primary: { } former } && former == context.Arguments["target"];
+        var record = await epochs.GetAsync(context.Arguments["database"], cancel);
+        // Read again: since `move` somebody else may have given the epoch on, and two would promote.
+        if (record is null || record.Epoch != epoch || record.Primary != context.Arguments["target"] || (record.State != EpochState.Open && record.Run != context.Run))
+            return new ActionOutcome.Refused($"Epoch {epoch} of {context.Arguments["database"]} is not this run's any more: the record says epoch {record?.Epoch}, {record?.State.ToString().ToLowerInvariant()}, {record?.Primary}. Nobody was promoted.");
+        var itself = record.Former?.Primary == context.Arguments["target"];
         var answer = await links.GiveAsync(Orders.Agent(context.Arguments["target"]), context.Key, itself ? DatabaseOrders.Restart : DatabaseOrders.Promote, epoch, context,
             new PromoteOrder(context.Arguments["database"], epoch, context.Run, Proof(context)), WireJson.Default.PromoteOrder, WireJson.Default.PromoteResult, OrderMax, cancel);
         return answer.Data is { } done

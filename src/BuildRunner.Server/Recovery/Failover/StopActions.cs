@@ -5,6 +5,7 @@ using BuildRunner.Core.Databases;
 using BuildRunner.Server.Databases;
 using BuildRunner.Server.Events;
 using BuildRunner.Server.Hosting;
+using BuildRunner.Server.Recovery.BreakGlass;
 using BuildRunner.Server.Routing;
 using BuildRunner.Server.Runbooks;
 
@@ -52,7 +53,7 @@ internal sealed class CloseAction(Epochs epochs, RunRecords runs, TimeProvider t
 /// Obtains the proof that the old epoch acknowledges nothing more: its guard, else the power driver, else the copies that its commits wait for, else
 /// the end of its lease, else a person's word. Without one the run is refused; an accepted loss never stands for it.
 /// </summary>
-internal sealed class FenceAction(Epochs epochs, INodeLinks links, INodeReports reports, NodeReach reach, IPowerDriver power, CutFence cuts, LeaseFence leases, IEventLog events, TimeProvider time) : IAction
+internal sealed class FenceAction(Epochs epochs, INodeLinks links, INodeReports reports, NodeReach reach, IPowerDriver power, CutFence cuts, LeaseFence leases, IEventLog events, IEnumerable<StandInOptions> standIns, TimeProvider time) : IAction
 {
     private static readonly TimeSpan OrderMax = TimeSpan.FromSeconds(10);
 
@@ -74,6 +75,9 @@ internal sealed class FenceAction(Epochs epochs, INodeLinks links, INodeReports 
             return new ActionOutcome.Refused($"Database {database} has no epoch.");
         if (record.State == EpochState.Moving && record.Primary == context.Arguments["target"])
             return Proven(record.Former?.Proof, null, effect: false); // its predecessor was proven silent when the epoch was given
+        // A run that is taken up after somebody else has moved the epoch stops nobody: it would stop the primary that he made.
+        if (record.State == EpochState.Open || (record.State == EpochState.Closing && record.Run != context.Run))
+            return new ActionOutcome.Refused($"Epoch {record.Epoch} of {database} is {record.State.ToString().ToLowerInvariant()}{(record.Run is { } other ? $" by {other}" : "")} and not closing by this run: {record.Primary} is left alone.");
 
         // A living region is only turned off when its agent did not answer: one that has had no time to call in yet gets it.
         await reach.ListenAsync(cancel);
@@ -84,10 +88,12 @@ internal sealed class FenceAction(Epochs epochs, INodeLinks links, INodeReports 
             return new ActionOutcome.Failed($"{record.Primary} was not stopped: {string.Join("; ", tried)}. A planned move turns nobody off.", Unknown: true);
         if (await PowerOffAsync(record, context, tried, cancel) is { } off)
             return off;
-        if (await cuts.CutAsync(record, context, tried, cancel) is { } cut)
+        // Who stands in for the server knows neither what copies hold nor to whom leases were granted: only what is seen to stop, or is vouched for, counts.
+        var standsIn = standIns.Any();
+        if (!standsIn && await cuts.CutAsync(record, context, tried, cancel) is { } cut)
             return Proven(Proof(FenceProofKind.Cut, record, cut), null, effect: true, Unheard(record));
         // Alive and unheard, it may have acknowledged up to the end of its lease.
-        if (await leases.ExpireAsync(record, context, tried, cancel) is { } expired)
+        if (!standsIn && await leases.ExpireAsync(record, context, tried, cancel) is { } expired)
             return Proven(Proof(FenceProofKind.Expired, record, expired.Evidence), null, effect: true, Unheard(record, expired.Since));
         if (context.Inputs.TryGetValue("assume_fenced", out var why) && why.Length > 0)
         {
@@ -145,12 +151,17 @@ internal sealed class FenceAction(Epochs epochs, INodeLinks links, INodeReports 
         context.Progress($"ordering the guard of {record.Primary} to stop PostgreSQL");
         var answer = await links.GiveAsync(Orders.Agent(record.Primary), context.Key, DatabaseOrders.Fence, record.Epoch, context,
             new FenceOrder(record.Database, record.Epoch, context.Run, EndKnown: context.Outputs.ContainsKey("catch-up.held")), WireJson.Default.FenceOrder, WireJson.Default.FenceResult,
-            power.Ready || record.Sync is { Claims: true } || await leases.IsEnforcedAsync(record, cancel) ? OrderMaxWithPower : OrderMax, cancel);
+            await PatienceAsync(record, context, cancel), cancel);
         if (answer.Data is { } fenced)
             return Proven(fenced.Proof, fenced.End, fenced.Effect);
         tried.Add($"its agent did not stop it ({answer.Error})");
         return null;
     }
+
+    /// <summary>A demotion by a cluster's own manager takes seconds, and a planned move turns nobody off.</summary>
+    private async Task<TimeSpan> PatienceAsync(EpochRecord record, ActionContext context, CancellationToken cancel) =>
+        context.Argument("proof") != "stopped" && reports.LastAgent(record.Primary)?.Report.Database?.Manager is null
+            && (power.Ready || record.Sync is { Claims: true } || await leases.IsEnforcedAsync(record, cancel)) ? OrderMaxWithPower : OrderMax;
 
     private async Task<ActionOutcome?> PowerOffAsync(EpochRecord record, ActionContext context, List<string> tried, CancellationToken cancel)
     {
