@@ -60,7 +60,7 @@ internal sealed class SalvageKeeper(PostgresHome home, PostgresTools tools)
     }
 
     /// <summary>Position after the last record at or past a position; null when there is none.</summary>
-    public async Task<Lsn?> EndAsync(Lsn from, CancellationToken cancel) => (await DumpAsync(home.Timeline(), from, null, cancel)).Dump.End;
+    public async Task<Lsn?> EndAsync(Lsn from, CancellationToken cancel) => (await PastAsync(home.Timeline(), from, cancel)).Dump.End;
 
     /// <summary>Where the WAL here ends: the last record of the last page that was written; null: not to be told.</summary>
     public async Task<Lsn?> LastAsync(CancellationToken cancel)
@@ -85,7 +85,7 @@ internal sealed class SalvageKeeper(PostgresHome home, PostgresTools tools)
         if (!File.Exists(SegmentFile(timeline, segment)) && !(atStart && segment > 0 && File.Exists(SegmentFile(timeline, segment - 1))))
             return (new(), fork, $"the WAL segment {Path.GetFileName(SegmentFile(timeline, segment))} is missing", null);
 
-        var (dump, result) = await DumpAsync(timeline, fork, null, cancel);
+        var (dump, result) = await PastAsync(timeline, fork, cancel);
         var end = dump.End ?? fork;
         if (result.Code > 1 || (result.Code == 1 && !result.Talk.Contains("pg_waldump: ", StringComparison.Ordinal)))
             return (dump, end, $"pg_waldump did not run: {result.Talk}", null);
@@ -110,9 +110,23 @@ internal sealed class SalvageKeeper(PostgresHome home, PostgresTools tools)
         return null;
     }
 
-    private async Task<(WalDump Dump, ToolResult Result)> DumpAsync(int timeline, Lsn from, Lsn? to, CancellationToken cancel)
+    /// <summary>
+    /// What lies at and past a position. That there is nothing is believed only when the records before it were read up to there: asked from the position
+    /// itself, pg_waldump was seen to find no valid record where PostgreSQL replayed some.
+    /// </summary>
+    private async Task<(WalDump Dump, ToolResult Result)> PastAsync(int timeline, Lsn from, CancellationToken cancel)
     {
-        var dump = new WalDump();
+        var (dump, result) = await DumpAsync(timeline, from, null, cancel);
+        if (dump.Records > 0 || result.Code > 1)
+            return (dump, result);
+        var page = (long)from.Bytes / WalEnd.PageBytes * WalEnd.PageBytes;
+        var before = Math.Max(page - WalEnd.PageBytes, page / SegmentBytes * SegmentBytes);
+        return await DumpAsync(timeline, new((ulong)before), null, cancel, from);
+    }
+
+    private async Task<(WalDump Dump, ToolResult Result)> DumpAsync(int timeline, Lsn from, Lsn? to, CancellationToken cancel, Lsn keepFrom = default)
+    {
+        var dump = new WalDump(keepFrom);
         string[] range = to is { } end ? ["-s", from.ToString(), "-e", end.ToString()] : ["-s", from.ToString()];
         // It ends with an error where the WAL ends: that is what is being looked for.
         var result = await tools.RunAsync("pg_waldump", ["-p", Path.Combine(home.Data, "pg_wal"), "-t", timeline.ToString(CultureInfo.InvariantCulture), .. range], home.Folder, cancel, dump.Add);

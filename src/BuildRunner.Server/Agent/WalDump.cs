@@ -3,7 +3,8 @@ using BuildRunner.Core.Databases;
 namespace BuildRunner.Server.Agent;
 
 /// <summary>What pg_waldump's lines say about a stretch of WAL: where it ends and what it committed.</summary>
-internal sealed class WalDump
+/// <param name="from">Records before it are passed over.</param>
+internal sealed class WalDump(Lsn from = default)
 {
     public const int TransactionsMax = 10_000;
     private const int PageBytes = WalEnd.PageBytes;
@@ -22,7 +23,7 @@ internal sealed class WalDump
     /// <summary>Takes a line such as `rmgr: Transaction len (rec/tot): 34/ 34, tx: 743, lsn: 0/0155A3F8, prev 0/0155A3C0, desc: COMMIT 2026-01-02 03:04:05.678 UTC`.</summary>
     public void Add(string line)
     {
-        if (Between(line, "lsn: ", ",") is not { } at || !Lsn.TryParse(at, out var lsn))
+        if (Between(line, "lsn: ", ",") is not { } at || !Lsn.TryParse(at, out var lsn) || lsn < from)
             return;
         Records++;
         if (Between(line, "len (rec/tot):", ",") is { } lengths && lengths.Split('/') is [_, var total] && long.TryParse(total.Trim(), CultureInfo.InvariantCulture, out var length))

@@ -14,6 +14,17 @@ public class WalDumpTests
     }
 
     [Fact]
+    public void Add_RecordsBeforeWhatIsAskedFor_ArePassedOver()
+    {
+        var dump = new WalDump(Lsn.Parse("0/155A3F8"));
+        dump.Add("rmgr: Transaction len (rec/tot):     34/    34, tx:        742, lsn: 0/0155A3B8, prev 0/0155A380, desc: COMMIT 2026-01-02 03:04:05.678901 UTC");
+        Assert.Equal((0L, 0L, (Lsn?)null), (dump.Commits, dump.Records, dump.End));
+        dump.Add("rmgr: Transaction len (rec/tot):     34/    34, tx:        743, lsn: 0/0155A3F8, prev 0/0155A3B8, desc: COMMIT 2026-01-02 03:04:05.678901 UTC");
+        Assert.Equal((1L, Lsn.Parse("0/155A420")), (dump.Commits, dump.End));
+        Assert.Equal([743u], dump.Transactions);
+    }
+
+    [Fact]
     public void Add_Commit_CountsItsTransactionAndTime()
     {
         var dump = Read(
