@@ -3,7 +3,7 @@ namespace BuildRunner.Server.Guard;
 /// <summary>The processes of a PostgreSQL server: every one of them has the data directory as its working directory.</summary>
 internal sealed class DataProcesses(string data)
 {
-    private readonly string _data = RealPath(data);
+    private readonly string _data = GuardNative.RealPath(data);
 
     /// <summary>Ids of the processes that can still run code: no zombies, which `kill(pid, 0)` would see.</summary>
     public List<int> Running()
@@ -51,13 +51,5 @@ internal sealed class DataProcesses(string data)
             return state >= stat.Length || stat[state] is 'Z' or 'X';
         }
         catch (IOException) { return true; }
-    }
-
-    private static string RealPath(string data)
-    {
-        var before = Environment.CurrentDirectory;
-        Environment.CurrentDirectory = data;
-        try { return new FileInfo("/proc/self/cwd").LinkTarget ?? data; }
-        finally { Environment.CurrentDirectory = before; }
     }
 }

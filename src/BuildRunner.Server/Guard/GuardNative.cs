@@ -87,4 +87,20 @@ internal static partial class GuardNative
         if (!kept)
             throw new IOException($"The folder of {path} cannot be written through to the disk.");
     }
+
+    /// <summary>The path without links, as the kernel shows a process's working directory. Never found by going there: whoever stands there is ended with PostgreSQL.</summary>
+    public static string RealPath(string path)
+    {
+        var resolved = RealPathOf(path, 0);
+        if (resolved == 0)
+            return Path.GetFullPath(path);
+        try { return Marshal.PtrToStringUTF8(resolved)!; }
+        finally { Free(resolved); }
+    }
+
+    [LibraryImport("libc", EntryPoint = "realpath", StringMarshalling = StringMarshalling.Utf8)]
+    private static partial nint RealPathOf(string path, nint buffer);
+
+    [LibraryImport("libc", EntryPoint = "free")]
+    private static partial void Free(nint memory);
 }
