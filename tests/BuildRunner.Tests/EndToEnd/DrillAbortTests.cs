@@ -92,7 +92,8 @@ public sealed class DrillAbortTests(ITestOutputHelper output)
         output.WriteLine($"{made}");
         Assert.Equal(fingerprint, (await sandbox.BrAsync("dr", "evidence", "key", "--output", "json")).Fine().Json.GetProperty("key").GetProperty("fingerprint").GetString());
         var evidence = JsonDocument.Parse(await File.ReadAllBytesAsync(file, Cancel)).RootElement.GetProperty("evidence");
-        Assert.Equal(5, evidence.GetProperty("drills").EnumerateArray().Count(d => !d.GetProperty("dry_run").GetBoolean()));
+        // The practice that was only announced broke nothing and proves nothing: like an evaluation it is in it as a dry run.
+        Assert.Equal(4, evidence.GetProperty("drills").EnumerateArray().Count(d => !d.GetProperty("dry_run").GetBoolean()));
         Assert.Equal(["failover", "failback"], evidence.GetProperty("moves").EnumerateArray().Select(m => m.GetProperty("runbook").GetString()));
         Assert.All(evidence.GetProperty("moves").EnumerateArray(), m => Assert.Equal(JsonValueKind.String, m.GetProperty("drill").ValueKind));
         Assert.Equal(3, evidence.GetProperty("approvals").GetArrayLength());
