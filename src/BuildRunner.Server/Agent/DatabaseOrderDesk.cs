@@ -170,8 +170,8 @@ internal sealed partial class DatabaseOrderDesk(
         }
         await using var connection = await ready.TakeAsync(Assignment.DatabaseName, token);
         if (BeginSync(order.Epoch))
-            await ExecuteAsync(connection, "select pg_reload_conf()", token);
-        if (await ScalarAsync<bool>(connection, "select pg_is_in_recovery()", token))
+            await connection.ExecuteAsync("select pg_reload_conf()", token);
+        if (await connection.ScalarAsync<bool>("select pg_is_in_recovery()", token))
         {
             state.Change(s => s with { Promoting = order.Epoch });
             await PromoteAsync(connection, token);
@@ -203,9 +203,9 @@ internal sealed partial class DatabaseOrderDesk(
             await driver.StartAsync(standby: false, token);
         }
         await using var connection = await driver.Local(Assignment.DatabaseName, 30).OpenAsync(token);
-        if (await ScalarAsync<bool>(connection, "select pg_is_in_recovery()", token))
+        if (await connection.ScalarAsync<bool>("select pg_is_in_recovery()", token))
             throw new InvalidOperationException($"{options.Region} is a standby: promote it.");
-        var before = Lsn.Parse(await ScalarAsync<string>(connection, "select pg_current_wal_insert_lsn()::text", token) ?? "0/0");
+        var before = Lsn.Parse(await connection.ScalarAsync<string>("select pg_current_wal_insert_lsn()::text", token) ?? "0/0");
         await WriteMarkerAsync(connection, order, token);
         var effect = state.Current.PrimaryEpoch != order.Epoch;
         state.Change(s => s with { PrimaryEpoch = order.Epoch, Promoting = null, CutEpoch = null, CutRun = null, Following = null });
@@ -261,7 +261,7 @@ internal sealed partial class DatabaseOrderDesk(
                 sent++;
                 await TryPromoteAsync(connection, cancel);
             }
-            if (!await ScalarAsync<bool>(connection, "select pg_is_in_recovery()", cancel))
+            if (!await connection.ScalarAsync<bool>("select pg_is_in_recovery()", cancel))
                 return;
             if (took > PromoteMax)
                 throw new TimeoutException($"The standby in {options.Region} still recovers {took.TotalSeconds:F0} s after the promotion was ordered.");
@@ -271,31 +271,19 @@ internal sealed partial class DatabaseOrderDesk(
 
     private static async Task TryPromoteAsync(NpgsqlConnection connection, CancellationToken cancel)
     {
-        try { await ExecuteAsync(connection, "select pg_promote(false)", cancel); }
+        try { await connection.ExecuteAsync("select pg_promote(false)", cancel); }
         catch (PostgresException error) when (error.SqlState == PostgresErrorCodes.ObjectNotInPrerequisiteState) { } // the first call was enough
     }
 
-    private Task WriteMarkerAsync(NpgsqlConnection connection, PromoteOrder order, CancellationToken cancel) => ExecuteAsync(connection, string.Create(CultureInfo.InvariantCulture,
+    private Task WriteMarkerAsync(NpgsqlConnection connection, PromoteOrder order, CancellationToken cancel) => connection.ExecuteAsync(string.Create(CultureInfo.InvariantCulture,
         $"set synchronous_commit = local; insert into buildrunner.epoch (epoch, run, region) values ({order.Epoch}, {PostgresSql.Quote(order.Run)}, {PostgresSql.Quote(options.Region)}) on conflict (epoch) do nothing"), cancel);
 
     private async Task<(int Timeline, Lsn Fork)> WhereAsync(NpgsqlConnection connection, CancellationToken cancel)
     {
-        var name = await ScalarAsync<string>(connection, "select pg_walfile_name(pg_current_wal_insert_lsn())", cancel) ?? throw new InvalidOperationException("PostgreSQL named no WAL file.");
+        var name = await connection.ScalarAsync<string>("select pg_walfile_name(pg_current_wal_insert_lsn())", cancel) ?? throw new InvalidOperationException("PostgreSQL named no WAL file.");
         var timeline = int.Parse(name.AsSpan(0, 8), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture);
         var history = Path.Combine(home.Data, "pg_wal", TimelineHistory.FileName(timeline));
         return (timeline, File.Exists(history) ? TimelineHistory.Began(await File.ReadAllTextAsync(history, cancel)) ?? default : default);
-    }
-
-    private static async Task ExecuteAsync(NpgsqlConnection connection, string sql, CancellationToken cancel)
-    {
-        await using var command = new NpgsqlCommand(sql, connection);
-        await command.ExecuteNonQueryAsync(cancel);
-    }
-
-    private static async Task<T?> ScalarAsync<T>(NpgsqlConnection connection, string sql, CancellationToken cancel)
-    {
-        await using var command = new NpgsqlCommand(sql, connection);
-        return await command.ExecuteScalarAsync(cancel) is T value ? value : default;
     }
 
     /// <summary>No data, so no process: the fence is written all the same, so that none begins.</summary>

@@ -189,17 +189,17 @@ internal sealed partial class DatabaseRejoin(
         {
             // The right to read files was granted in the database postgres, the markers lie in the application's.
             await using var open = await driver.Primary(assignment, "postgres").OpenAsync(cancel);
-            if (await AskAsync<bool>(open, "select pg_is_in_recovery()", cancel))
+            if (await open.ScalarAsync<bool>("select pg_is_in_recovery()", cancel))
                 return null;
-            var timeline = int.Parse((await AskAsync<string>(open, "select pg_walfile_name(pg_current_wal_insert_lsn())", cancel) ?? "0").AsSpan(0, 8), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture);
-            var history = timeline == 1 ? "" : await AskAsync<string>(open, $"select convert_from(pg_read_binary_file('pg_wal/{TimelineHistory.FileName(timeline)}'), 'UTF8')", cancel) ?? "";
+            var timeline = int.Parse((await open.ScalarAsync<string>("select pg_walfile_name(pg_current_wal_insert_lsn())", cancel) ?? "0").AsSpan(0, 8), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture);
+            var history = timeline == 1 ? "" : await open.ScalarAsync<string>($"select convert_from(pg_read_binary_file('pg_wal/{TimelineHistory.FileName(timeline)}'), 'UTF8')", cancel) ?? "";
             // The slot keeps the WAL for us, unless it was lost, or made anew after the WAL had gone.
-            var gone = await AskAsync<string>(open, $"select wal_status from pg_replication_slots where slot_name = {PostgresSql.Quote(driver.Slot)}", cancel) == "lost"
-                || (replayed is { } at && !await AskAsync<bool>(open, $"select exists (select from pg_ls_dir('pg_wal', false, false) as f where right(f, 16) = '{WalEnd.FileName(0, (long)at.Bytes / WalEnd.SegmentBytes)[8..]}')", cancel));
+            var gone = await open.ScalarAsync<string>($"select wal_status from pg_replication_slots where slot_name = {PostgresSql.Quote(driver.Slot)}", cancel) == "lost"
+                || (replayed is { } at && !await open.ScalarAsync<bool>($"select exists (select from pg_ls_dir('pg_wal', false, false) as f where right(f, 16) = '{WalEnd.FileName(0, (long)at.Bytes / WalEnd.SegmentBytes)[8..]}')", cancel));
             await using var markers = await driver.Primary(assignment, assignment.DatabaseName).OpenAsync(cancel);
-            var marker = await AskAsync<long?>(markers, "select max(epoch) from buildrunner.epoch", cancel);
-            var region = former is null ? null : await AskAsync<string>(markers, string.Create(CultureInfo.InvariantCulture, $"select region from buildrunner.epoch where epoch = {former}"), cancel);
-            return new(await AskAsync<string>(open, "select system_identifier::text from pg_control_system()", cancel) ?? "", timeline, history, marker, region, gone);
+            var marker = await markers.ScalarAsync<long?>("select max(epoch) from buildrunner.epoch", cancel);
+            var region = former is null ? null : await markers.ScalarAsync<string>(string.Create(CultureInfo.InvariantCulture, $"select region from buildrunner.epoch where epoch = {former}"), cancel);
+            return new(await open.ScalarAsync<string>("select system_identifier::text from pg_control_system()", cancel) ?? "", timeline, history, marker, region, gone);
         }
         catch (Exception error) when (error is NpgsqlException or TimeoutException)
         {
@@ -207,12 +207,6 @@ internal sealed partial class DatabaseRejoin(
                 LogAway(logger, assignment.Primary, ErrorClause.Of(error));
             return null;
         }
-    }
-
-    private static async Task<T?> AskAsync<T>(NpgsqlConnection open, string sql, CancellationToken cancel)
-    {
-        await using var command = new NpgsqlCommand(sql, open);
-        return await command.ExecuteScalarAsync(cancel) is T value ? value : default;
     }
 
     [LoggerMessage(Level = LogLevel.Information, Message = "Saved {Commits} commits ({Bytes} bytes of WAL) past the fork {Fork} to {Folder}.")]

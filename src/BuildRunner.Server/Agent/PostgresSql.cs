@@ -42,19 +42,34 @@ internal sealed class PostgresSql(string connection)
     public async Task ExecuteAsync(string sql, CancellationToken cancel)
     {
         await using var open = await OpenAsync(cancel);
-        await using var command = new NpgsqlCommand(sql, open);
-        await command.ExecuteNonQueryAsync(cancel);
+        await open.ExecuteAsync(sql, cancel);
     }
 
     /// <summary>First column of the first row; null when there is none.</summary>
     public async Task<T?> ScalarAsync<T>(string sql, CancellationToken cancel)
     {
         await using var open = await OpenAsync(cancel);
-        await using var command = new NpgsqlCommand(sql, open);
-        return await command.ExecuteScalarAsync(cancel) is T value ? value : default;
+        return await open.ScalarAsync<T>(sql, cancel);
     }
 
     public static string Quote(string text) => $"'{text.Replace("'", "''", StringComparison.Ordinal)}'";
 
     public static string Name(string name) => $"\"{name.Replace("\"", "\"\"", StringComparison.Ordinal)}\"";
+}
+
+/// <summary>Statements on a connection that is open already.</summary>
+internal static class PostgresStatements
+{
+    public static async Task ExecuteAsync(this NpgsqlConnection connection, string sql, CancellationToken cancel)
+    {
+        await using var command = new NpgsqlCommand(sql, connection);
+        await command.ExecuteNonQueryAsync(cancel);
+    }
+
+    /// <summary>First column of the first row; null when there is none.</summary>
+    public static async Task<T?> ScalarAsync<T>(this NpgsqlConnection connection, string sql, CancellationToken cancel)
+    {
+        await using var command = new NpgsqlCommand(sql, connection);
+        return await command.ExecuteScalarAsync(cancel) is T value ? value : default;
+    }
 }

@@ -46,7 +46,7 @@ internal sealed partial class SwitchoverDesk(AgentOptions options, AgentStateFil
         await using var connection = await driver.Local(Database, CheckpointMaxSeconds).OpenAsync(cancel);
         var found = await InspectAsync(connection, cancel);
         for (var checkpoint = 0; checkpoint < 2; checkpoint++)
-            await ExecuteAsync(connection, "checkpoint", cancel);
+            await connection.ExecuteAsync("checkpoint", cancel);
         var took = Stopwatch.GetElapsedTime(started);
         if (found.InRecovery)
         {
@@ -75,7 +75,7 @@ internal sealed partial class SwitchoverDesk(AgentOptions options, AgentStateFil
         if (effect)
         {
             driver.Moving(PostgresConfig.Sealed);
-            await ExecuteAsync(connection, "select pg_reload_conf()", token);
+            await connection.ExecuteAsync("select pg_reload_conf()", token);
             using var pace = new PeriodicTimer(Look);
             do
             {
@@ -149,7 +149,7 @@ internal sealed partial class SwitchoverDesk(AgentOptions options, AgentStateFil
 
     private static async Task WaitAsync(NpgsqlConnection connection, string run)
     {
-        try { await ExecuteAsync(connection, $"set synchronous_commit = on; select pg_logical_emit_message(true, 'buildrunner.seal', {PostgresSql.Quote(run)})", CancellationToken.None); }
+        try { await connection.ExecuteAsync($"set synchronous_commit = on; select pg_logical_emit_message(true, 'buildrunner.seal', {PostgresSql.Quote(run)})", CancellationToken.None); }
         catch (NpgsqlException) { } // PostgreSQL was stopped: that is how most of them end
     }
 
@@ -213,12 +213,6 @@ internal sealed partial class SwitchoverDesk(AgentOptions options, AgentStateFil
     }
 
     private static string[] Split(string list) => list.Split(',', StringSplitOptions.RemoveEmptyEntries);
-
-    private static async Task ExecuteAsync(NpgsqlConnection connection, string sql, CancellationToken cancel)
-    {
-        await using var command = new NpgsqlCommand(sql, connection);
-        await command.ExecuteNonQueryAsync(cancel);
-    }
 
     [LoggerMessage(Level = LogLevel.Information, Message = "Sealed for run {Run}: everything acknowledged lies before {At}.")]
     private static partial void LogSealed(ILogger logger, string run, Lsn at);
