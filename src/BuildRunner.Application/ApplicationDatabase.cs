@@ -6,13 +6,12 @@ namespace BuildRunner.Application;
 
 /// <summary>
 /// The application's connections: a pool per (write endpoint, epoch) and one for this host's own copy, swapped when the address changes.
-/// A replaced pool is disposed at once: its idle connections close now, those in use when they are handed back. A new pool to write to opens a few
-/// connections at once: after a move the writes that waited come together, and would wait for each of them.
+/// Where this host's copy is the primary the two are one pool: a copy that is promoted keeps its sessions, so the writes that waited for the move find
+/// them open, and a server that is busy being promoted need not start new ones. A replaced pool is disposed at once: its idle connections close now,
+/// those in use when they are handed back.
 /// </summary>
 public sealed partial class ApplicationDatabase : IAsyncDisposable
 {
-    private const int OpenedAhead = 4;
-
     private readonly BuildRunnerApplicationOptions _options;
     private readonly WriteAddressSource _addresses;
     private readonly ILogger<ApplicationDatabase> _logger;
@@ -62,7 +61,12 @@ public sealed partial class ApplicationDatabase : IAsyncDisposable
                 await using var connection = await pool.Source.OpenConnectionAsync(cancel);
                 return await read(connection, cancel);
             }
-            catch (Exception error) when (!cancel.IsCancellationRequested && IsBroken(error)) { last = error; }
+            catch (Exception error) when (!cancel.IsCancellationRequested && IsBroken(error))
+            {
+                last = error;
+                if (error is NpgsqlException and not PostgresException { SqlState: "40001" or "53300" })
+                    pool.Source.Clear(); // those opened with it are likely dead too
+            }
         }
 
         throw new DatabaseUnreachableException(last is null ? "This host's agent has named no database to read from yet." : $"No copy of the database answers: {last.Message}", last);
@@ -81,31 +85,21 @@ public sealed partial class ApplicationDatabase : IAsyncDisposable
         return await read(connection, cancel);
     }
 
-    /// <summary>Opens connections ahead of need, up to half of what the pools may hold, so that the first requests do not wait for them.</summary>
+    /// <summary>
+    /// Opens connections to this host's copy ahead of need, a quarter of what the pool may hold, so that the first requests do not wait for them. None to
+    /// a primary elsewhere: whoever writes from here has them, and each costs it a process.
+    /// </summary>
     public async Task<int> WarmAsync(CancellationToken cancel)
     {
-        var opened = 0;
-        foreach (var pool in new[] { Volatile.Read(ref _write), Volatile.Read(ref _read) })
-            opened += pool is null ? 0 : await OpenAsync(pool, Math.Max(1, _options.ConnectionsMax / 2), cancel);
-        return opened;
-    }
-
-    private static async Task<int> OpenAsync(Pool pool, int count, CancellationToken cancel)
-    {
-        var opening = Enumerable.Range(0, count).Select(async _ => await pool.Source.OpenConnectionAsync(cancel)).ToArray();
+        if (Volatile.Read(ref _read) is not { } pool)
+            return 0;
+        var opening = Enumerable.Range(0, Math.Max(1, _options.ConnectionsMax / 4)).Select(async _ => await pool.Source.OpenConnectionAsync(cancel)).ToArray();
         try { return (await Task.WhenAll(opening)).Length; }
         finally
         {
             foreach (var connection in opening.Where(task => task.IsCompletedSuccessfully))
                 await connection.Result.DisposeAsync();
         }
-    }
-
-    /// <summary>What fails here fails again, and is said, when a request needs it.</summary>
-    private async Task OpenAheadAsync(Pool pool)
-    {
-        try { await OpenAsync(pool, Math.Min(OpenedAhead, _options.ConnectionsMax), CancellationToken.None); }
-        catch (Exception error) when (error is NpgsqlException or ObjectDisposedException or TimeoutException or OperationCanceledException) { LogNotAhead(pool.Endpoint, error.Message); }
     }
 
     /// <summary>One idle connection to the primary was found dead: those opened with it are likely dead too, and are not tried one after another.</summary>
@@ -122,10 +116,8 @@ public sealed partial class ApplicationDatabase : IAsyncDisposable
             (_write, _read) = (null, null);
         }
 
-        if (write is not null)
-            await write.Source.DisposeAsync();
-        if (read is not null)
-            await read.Source.DisposeAsync();
+        foreach (var source in Sources(write, read))
+            await source.DisposeAsync();
     }
 
     /// <summary>The connection, not the statement: nothing was answered, or the server is going down.</summary>
@@ -143,41 +135,46 @@ public sealed partial class ApplicationDatabase : IAsyncDisposable
         {
             if (_disposed)
                 return;
-            var before = _write;
-            Exchange(ref _write, address is { Open: true, Write: { } write, Epoch: { } epoch } ? Make(address, write, epoch) : null);
-            if (_write is { } pool && pool != before)
-                _ = Task.Run(() => OpenAheadAsync(pool)); // opens by itself, under no lock
-            Exchange(ref _read, address.Read is { } read ? Make(address, read, null) : null);
+            var (write, read) = (_write, _read);
+            var password = Password(address);
+            var identity = string.Join('\0', address.DatabaseName, address.User, password);
+            Volatile.Write(ref _read, address.Read is { } copy ? Take(copy, null, read, write) : null);
+            Volatile.Write(ref _write, address is { Open: true, Write: { } primary, Epoch: { } epoch } ? Take(primary, epoch, _read, write?.Epoch == epoch ? write : null) : null);
+
+            foreach (var former in new[] { write, read }.OfType<Pool>())
+            {
+                if (Sources(_write, _read).Contains(former.Source))
+                    continue;
+                LogReplaced(former.Endpoint, former.Epoch);
+                former.Source.Dispose(); // a second time does nothing
+            }
+
+            Pool Take(DatabaseEndpoint endpoint, long? epoch, params ReadOnlySpan<Pool?> open)
+            {
+                foreach (var pool in open)
+                {
+                    if (pool?.Leads(endpoint, identity) == true)
+                        return new Pool(endpoint, epoch, identity, pool.Source);
+                }
+                return new Pool(endpoint, epoch, identity, Make(address, endpoint, password));
+            }
         }
     }
 
-    /// <summary>An equal pool is kept, with its open connections.</summary>
-    private void Exchange(ref Pool? slot, Pool? next)
-    {
-        var former = slot;
-        if (former is not null && next is not null && former.IsSameAs(next))
-        {
-            next.Source.Dispose();
-            return;
-        }
+    private static IEnumerable<NpgsqlDataSource> Sources(params Pool?[] pools) => pools.OfType<Pool>().Select(p => p.Source).Distinct();
 
-        Volatile.Write(ref slot, next);
-        if (former is null)
-            return;
-        LogReplaced(former.Endpoint, former.Epoch);
-        former.Source.Dispose();
-    }
-
-    private Pool Make(WriteAddress address, DatabaseEndpoint endpoint, long? epoch)
+    private string Password(WriteAddress address)
     {
-        string password;
-        try { password = address.PasswordFile.Length == 0 ? "" : File.ReadAllText(address.PasswordFile).Trim(); }
+        try { return address.PasswordFile.Length == 0 ? "" : File.ReadAllText(address.PasswordFile).Trim(); }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException)
         {
             LogNoPassword(address.PasswordFile, error.Message);
-            password = "";
+            return "";
         }
+    }
 
+    private NpgsqlDataSource Make(WriteAddress address, DatabaseEndpoint endpoint, string password)
+    {
         var builder = new NpgsqlSlimDataSourceBuilder(new NpgsqlConnectionStringBuilder
         {
             GssEncryptionMode = GssEncryptionMode.Disable,
@@ -194,21 +191,18 @@ public sealed partial class ApplicationDatabase : IAsyncDisposable
         settings.Username = address.User;
         settings.Password = password.Length == 0 ? null : password;
         settings.ApplicationName = _options.ApplicationName;
-        settings.MaxPoolSize = _options.ConnectionsMax;
+        settings.MaxPoolSize = endpoint == address.Read ? 2 * _options.ConnectionsMax : _options.ConnectionsMax; // reads, and writes once it is the primary
         settings.Timeout = Math.Max(1, (int)_options.ConnectTimeout.TotalSeconds);
         settings.CommandTimeout = Math.Max(1, (int)_options.CommandTimeout.TotalSeconds);
 
         // A wait for replication that is cancelled ends in success (FAILOVER.md 4): never cancel, and let no setting of a role hide the warning.
         settings.CancellationTimeout = -1;
         settings.Options = "-c client_min_messages=warning";
-        return new Pool(endpoint, epoch, string.Join('\0', address.DatabaseName, address.User, password), builder.Build());
+        return builder.Build();
     }
 
     [LoggerMessage(Level = LogLevel.Information, Message = "Connections to {Endpoint} (epoch {Epoch}) are replaced")]
     private partial void LogReplaced(DatabaseEndpoint endpoint, long? epoch);
-
-    [LoggerMessage(Level = LogLevel.Information, Message = "No connections to {Endpoint} were opened ahead of need: {Reason}")]
-    private partial void LogNotAhead(DatabaseEndpoint endpoint, string reason);
 
     [LoggerMessage(Level = LogLevel.Error, Message = "The database's password cannot be read from {Path}: {Reason}")]
     private partial void LogNoPassword(string path, string reason);
@@ -220,9 +214,8 @@ public sealed partial class ApplicationDatabase : IAsyncDisposable
         /// <summary>Null for the copy that is read from: an epoch means nothing there.</summary>
         public long? Epoch => epoch;
         public NpgsqlDataSource Source => source;
-        private string Identity => identity;
 
-        public bool IsSameAs(Pool other) => endpoint == other.Endpoint && epoch == other.Epoch && identity == other.Identity;
+        public bool Leads(DatabaseEndpoint to, string by) => endpoint == to && identity == by;
     }
 }
 

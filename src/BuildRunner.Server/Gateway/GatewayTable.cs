@@ -103,7 +103,7 @@ internal sealed class GatewayTable : IDisposable
         lock (_gate)
         {
             long? seen = _holdSeen.TryGetValue((database, holdId), out var at) ? at
-                : _local.TryGetValue(database, out var local) && local.Id == holdId ? local.Since : null;
+                : _local.TryGetValue(database, out var local) && local.Id == holdId && !IsOver(local) ? local.Since : null;
             return seen is { } since ? duration - _time.GetElapsedTime(since) : null;
         }
     }

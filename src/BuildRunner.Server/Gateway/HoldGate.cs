@@ -33,9 +33,8 @@ internal sealed class HoldGate(GatewayTable table, TimeProvider time)
             while (true)
             {
                 var changed = table.Changed;
-                if (!IsInForce(database, holdId))
+                if (table.HoldLeft(database, holdId) is not { } left) // one look: between two the hold may end, and would seem to have run out
                     return HoldEnd.Released;
-                var left = table.HoldLeft(database, holdId) ?? TimeSpan.Zero;
                 var own = patience - time.GetElapsedTime(started);
                 left = left < own ? left : own;
                 if (left <= TimeSpan.Zero)
@@ -54,9 +53,6 @@ internal sealed class HoldGate(GatewayTable table, TimeProvider time)
             }
         }
     }
-
-    private bool IsInForce(string database, string holdId) =>
-        table.State?.View.Database(database)?.HoldId == holdId || table.LocalHoldOf(database) == holdId;
 }
 
 /// <summary>How a wait ended.</summary>
