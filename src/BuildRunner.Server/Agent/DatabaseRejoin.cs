@@ -195,7 +195,7 @@ internal sealed partial class DatabaseRejoin(
             var history = timeline == 1 ? "" : await open.ScalarAsync<string>($"select convert_from(pg_read_binary_file('pg_wal/{TimelineHistory.FileName(timeline)}'), 'UTF8')", cancel) ?? "";
             // The slot keeps the WAL for us, unless it was lost, or made anew after the WAL had gone.
             var gone = await open.ScalarAsync<string>($"select wal_status from pg_replication_slots where slot_name = {PostgresSql.Quote(driver.Slot)}", cancel) == "lost"
-                || (replayed is { } at && !await open.ScalarAsync<bool>($"select exists (select from pg_ls_dir('pg_wal', false, false) as f where right(f, 16) = '{WalEnd.FileName(0, (long)at.Bytes / WalEnd.SegmentBytes)[8..]}')", cancel));
+                || (replayed is { } at && !await open.ScalarAsync<bool>($"select exists (select from pg_ls_dir('pg_wal', false, false) as f where right(f, 16) = '{home.Wal.FileName(0, home.Wal.Segment(at))[8..]}')", cancel));
             await using var markers = await driver.Primary(assignment, assignment.DatabaseName).OpenAsync(cancel);
             var marker = await markers.ScalarAsync<long?>("select max(epoch) from buildrunner.epoch", cancel);
             var region = former is null ? null : await markers.ScalarAsync<string>(string.Create(CultureInfo.InvariantCulture, $"select region from buildrunner.epoch where epoch = {former}"), cancel);

@@ -22,6 +22,7 @@ internal sealed class PostgresHome(AgentOptions options, PostgresAccount account
     public string Data => Path.Combine(Folder, "data");
     public string NewData => Path.Combine(Folder, "data.new");
     public string Salvage => Path.Combine(Folder, "salvage");
+    public WalLayout Wal => WalLayout.Of(Path.Combine(Data, "pg_wal"));
     public string FenceFile => Path.Combine(Folder, "fence.json");
     public string PasswordFile => Path.Combine(Folder, "replication.pgpass");
     public string Log => Path.Combine(Folder, "postgres.log");

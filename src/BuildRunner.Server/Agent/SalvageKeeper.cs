@@ -7,8 +7,6 @@ namespace BuildRunner.Server.Agent;
 /// <summary>Copies and counts the WAL that lies past a fork, before anything is done to the data that holds it.</summary>
 internal sealed class SalvageKeeper(PostgresHome home, PostgresTools tools)
 {
-    private const long SegmentBytes = WalEnd.SegmentBytes;
-
     private const int SaidMax = 300;
 
     /// <summary>Segments before the fork's own that are read for the time of the last kept commit.</summary>
@@ -69,7 +67,7 @@ internal sealed class SalvageKeeper(PostgresHome home, PostgresTools tools)
         if (WalEnd.LastPage(Path.Combine(home.Data, "pg_wal"), timeline) is not { } page)
             return null;
         // A record may have begun on the page before.
-        var from = (long)page.Bytes % SegmentBytes == 0 ? page : new Lsn(page.Bytes - WalEnd.PageBytes);
+        var from = home.Wal.IsSegmentStart(page) ? page : new Lsn(page.Bytes - WalLayout.PageBytes);
         return (await DumpAsync(timeline, from, null, cancel)).Dump.End;
     }
 
@@ -78,12 +76,11 @@ internal sealed class SalvageKeeper(PostgresHome home, PostgresTools tools)
     {
         var wal = Path.Combine(home.Data, "pg_wal");
         if (!Directory.Exists(wal))
-            return (new(), fork, "there is no WAL here any more", null);
+            return (new(home.Wal), fork, "there is no WAL here any more", null);
         // At a segment's first byte the segment itself is there only when something was written past the fork.
-        var segment = (long)fork.Bytes / SegmentBytes;
-        var atStart = (long)fork.Bytes % SegmentBytes == 0;
-        if (!File.Exists(SegmentFile(timeline, segment)) && !(atStart && segment > 0 && File.Exists(SegmentFile(timeline, segment - 1))))
-            return (new(), fork, $"the WAL segment {Path.GetFileName(SegmentFile(timeline, segment))} is missing", null);
+        var segment = home.Wal.Segment(fork);
+        if (!File.Exists(SegmentFile(timeline, segment)) && !(home.Wal.IsSegmentStart(fork) && segment > 0 && File.Exists(SegmentFile(timeline, segment - 1))))
+            return (new(home.Wal), fork, $"the WAL segment {Path.GetFileName(SegmentFile(timeline, segment))} is missing", null);
 
         var (dump, result) = await PastAsync(timeline, fork, cancel);
         var end = dump.End ?? fork;
@@ -98,13 +95,13 @@ internal sealed class SalvageKeeper(PostgresHome home, PostgresTools tools)
 
     private async Task<DateTimeOffset?> LastCommitBeforeAsync(int timeline, Lsn fork, CancellationToken cancel)
     {
-        var segment = (long)fork.Bytes / SegmentBytes;
+        var layout = home.Wal;
+        var segment = layout.Segment(fork);
         for (var back = 0; back <= SegmentsBack && segment - back > 0; back++)
         {
-            var start = (segment - back) * SegmentBytes;
             if (back > 0 && !File.Exists(SegmentFile(timeline, segment - back)))
                 return null;
-            if ((await DumpAsync(timeline, new((ulong)start), fork, cancel)).Dump.LastCommit is { } time)
+            if ((await DumpAsync(timeline, layout.At(segment - back), fork, cancel)).Dump.LastCommit is { } time)
                 return time;
         }
         return null;
@@ -119,14 +116,15 @@ internal sealed class SalvageKeeper(PostgresHome home, PostgresTools tools)
         var (dump, result) = await DumpAsync(timeline, from, null, cancel);
         if (dump.Records > 0 || result.Code > 1)
             return (dump, result);
-        var page = (long)from.Bytes / WalEnd.PageBytes * WalEnd.PageBytes;
-        var before = Math.Max(page - WalEnd.PageBytes, page / SegmentBytes * SegmentBytes);
+        var layout = home.Wal;
+        var page = (long)from.Bytes / WalLayout.PageBytes * WalLayout.PageBytes;
+        var before = Math.Max(page - WalLayout.PageBytes, page / layout.SegmentBytes * layout.SegmentBytes);
         return await DumpAsync(timeline, new((ulong)before), null, cancel, from);
     }
 
     private async Task<(WalDump Dump, ToolResult Result)> DumpAsync(int timeline, Lsn from, Lsn? to, CancellationToken cancel, Lsn keepFrom = default)
     {
-        var dump = new WalDump(keepFrom);
+        var dump = new WalDump(home.Wal, keepFrom);
         string[] range = to is { } end ? ["-s", from.ToString(), "-e", end.ToString()] : ["-s", from.ToString()];
         // It ends with an error where the WAL ends: that is what is being looked for.
         var result = await tools.RunAsync("pg_waldump", ["-p", Path.Combine(home.Data, "pg_wal"), "-t", timeline.ToString(CultureInfo.InvariantCulture), .. range], home.Folder, cancel, dump.Add);
@@ -136,10 +134,11 @@ internal sealed class SalvageKeeper(PostgresHome home, PostgresTools tools)
     private IEnumerable<string> Segments(int timeline, Lsn from)
     {
         var wal = Path.Combine(home.Data, "pg_wal");
-        return Directory.Exists(wal) ? WalEnd.Segments(wal, timeline).Where(s => s.Segment >= (long)from.Bytes / SegmentBytes && WalEnd.IsWritten(s.Path, s.Segment)).Select(s => s.Path) : [];
+        var layout = home.Wal;
+        return Directory.Exists(wal) ? WalEnd.Segments(wal, layout, timeline).Where(s => s.Segment >= layout.Segment(from) && WalEnd.IsWritten(s.Path, layout, s.Segment)).Select(s => s.Path) : [];
     }
 
-    private string SegmentFile(int timeline, long segment) => Path.Combine(home.Data, "pg_wal", WalEnd.FileName(timeline, segment));
+    private string SegmentFile(int timeline, long segment) => Path.Combine(home.Data, "pg_wal", home.Wal.FileName(timeline, segment));
 
     private static void CopyDurably(string from, string to)
     {

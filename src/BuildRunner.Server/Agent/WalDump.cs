@@ -3,14 +3,11 @@ using BuildRunner.Core.Databases;
 namespace BuildRunner.Server.Agent;
 
 /// <summary>What pg_waldump's lines say about a stretch of WAL: where it ends and what it committed.</summary>
+/// <param name="layout">The cluster's.</param>
 /// <param name="from">Records before it are passed over.</param>
-internal sealed class WalDump(Lsn from = default)
+internal sealed class WalDump(WalLayout layout, Lsn from = default)
 {
     public const int TransactionsMax = 10_000;
-    private const int PageBytes = WalEnd.PageBytes;
-    private const int PageHeader = 24;
-    private const int SegmentHeader = 40;
-    private const long SegmentBytes = WalEnd.SegmentBytes;
     private readonly List<uint> _transactions = [];
 
     /// <summary>Position after the last record; null: there was none.</summary>
@@ -27,10 +24,10 @@ internal sealed class WalDump(Lsn from = default)
             return;
         Records++;
         if (Between(line, "len (rec/tot):", ",") is { } lengths && lengths.Split('/') is [_, var total] && long.TryParse(total.Trim(), CultureInfo.InvariantCulture, out var length))
-            End = Advance(lsn, length);
+            End = Advance(layout, lsn, length);
         // The rest of its segment is left empty.
         if (line.Contains("desc: SWITCH", StringComparison.Ordinal) && line.StartsWith("rmgr: XLOG", StringComparison.Ordinal) && End is { } end)
-            End = new((end.Bytes + (ulong)SegmentBytes - 1) / (ulong)SegmentBytes * (ulong)SegmentBytes);
+            End = layout.SegmentEnd(end);
         if (!line.StartsWith("rmgr: Transaction", StringComparison.Ordinal) || line.IndexOf("desc: COMMIT", StringComparison.Ordinal) is not (> 0 and var commit))
             return;
         Commits++;
@@ -45,14 +42,14 @@ internal sealed class WalDump(Lsn from = default)
     }
 
     /// <summary>Position after a record: it goes around page headers, and ends at a multiple of eight.</summary>
-    internal static Lsn Advance(Lsn start, long length)
+    internal static Lsn Advance(WalLayout layout, Lsn start, long length)
     {
         var at = (long)start.Bytes;
         while (length > 0)
         {
-            if (at % PageBytes == 0)
-                at += at % SegmentBytes == 0 ? SegmentHeader : PageHeader;
-            var part = Math.Min(length, PageBytes - (at % PageBytes));
+            if (at % WalLayout.PageBytes == 0)
+                at += at % layout.SegmentBytes == 0 ? WalLayout.SegmentHeader : WalLayout.PageHeader;
+            var part = Math.Min(length, WalLayout.PageBytes - (at % WalLayout.PageBytes));
             at += part;
             length -= part;
         }

@@ -9,55 +9,45 @@ namespace BuildRunner.Server.Agent;
 /// </summary>
 internal static class WalEnd
 {
-    public const long SegmentBytes = 16 * 1024 * 1024;
-    public const int PageBytes = 8192;
-    private const int PageHeader = 24;
-    private const int SegmentHeader = 40;
-    private const int PagesPerSegment = (int)(SegmentBytes / PageBytes);
     private const ushort FirstIsContinued = 1;
 
-    public static string FileName(int timeline, long segment) => string.Create(CultureInfo.InvariantCulture, $"{timeline:X8}{segment / 256:X8}{segment % 256:X8}");
-
     /// <summary>Segments of a timeline, in order.</summary>
-    public static IReadOnlyList<(long Segment, string Path)> Segments(string wal, int timeline)
+    public static IReadOnlyList<(long Segment, string Path)> Segments(string wal, WalLayout layout, int timeline)
     {
         var found = new List<(long Segment, string Path)>();
         foreach (var path in Directory.EnumerateFiles(wal))
         {
-            var name = Path.GetFileName(path.AsSpan());
-            if (name.Length == 24
-                && int.TryParse(name[..8], NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out var line) && line == timeline
-                && long.TryParse(name[8..16], NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out var high)
-                && long.TryParse(name[16..], NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out var low))
-                found.Add(((high * 256) + low, path));
+            if (layout.Segment(Path.GetFileName(path.AsSpan()), timeline) is { } segment)
+                found.Add((segment, path));
         }
         found.Sort();
         return found;
     }
 
     /// <summary>False for a segment that was only recycled for later use.</summary>
-    public static bool IsWritten(string path, long segment)
+    public static bool IsWritten(string path, WalLayout layout, long segment)
     {
         using var file = File.OpenRead(path);
-        return Header(file, segment, 0) is not null;
+        return Header(file, layout, segment, 0) is not null;
     }
 
     /// <summary>Position of the last page that was written; null: there is none.</summary>
     public static Lsn? LastPage(string wal, int timeline)
     {
-        foreach (var (segment, path) in Segments(wal, timeline).Reverse())
+        var layout = WalLayout.Of(wal);
+        foreach (var (segment, path) in Segments(wal, layout, timeline).Reverse())
         {
             using var file = File.OpenRead(path);
-            if (Header(file, segment, 0) is null)
+            if (Header(file, layout, segment, 0) is null)
                 continue;
             // Pages are written in order: halve until the last one is found.
-            var (low, high) = (0, PagesPerSegment);
+            var (low, high) = (0, layout.PagesPerSegment);
             while (high - low > 1)
             {
                 var middle = (low + high) / 2;
-                (low, high) = Header(file, segment, middle) is null ? (low, middle) : (middle, high);
+                (low, high) = Header(file, layout, segment, middle) is null ? (low, middle) : (middle, high);
             }
-            return At(segment, low);
+            return layout.At(segment, low);
         }
         return null;
     }
@@ -68,38 +58,37 @@ internal static class WalEnd
     /// </summary>
     public static Lsn? Beyond(string wal, int timeline, Lsn end)
     {
-        var first = ((long)end.Bytes + PageBytes - 1) / PageBytes;
+        var layout = WalLayout.Of(wal);
+        var first = ((long)end.Bytes + WalLayout.PageBytes - 1) / WalLayout.PageBytes;
         var cutShort = true; // while pages only continue the record that begins at the end
-        foreach (var (segment, path) in Segments(wal, timeline))
+        foreach (var (segment, path) in Segments(wal, layout, timeline))
         {
-            if (segment < first / PagesPerSegment)
+            if (segment < first / layout.PagesPerSegment)
                 continue;
             using var file = File.OpenRead(path);
-            for (var page = segment == first / PagesPerSegment ? (int)(first % PagesPerSegment) : 0; page < PagesPerSegment; page++)
+            for (var page = segment == first / layout.PagesPerSegment ? (int)(first % layout.PagesPerSegment) : 0; page < layout.PagesPerSegment; page++)
             {
-                if (Header(file, segment, page) is not { } header)
+                if (Header(file, layout, segment, page) is not { } header)
                 {
                     if (page == 0)
                         break; // recycled, or not begun
                     continue;
                 }
                 if (!cutShort || !header.Continued)
-                    return At(segment, page);
-                cutShort = header.Left > PageBytes - (page == 0 ? SegmentHeader : PageHeader);
+                    return layout.At(segment, page);
+                cutShort = header.Left > WalLayout.PageBytes - (page == 0 ? WalLayout.SegmentHeader : WalLayout.PageHeader);
             }
         }
         return null;
     }
 
-    private static Lsn At(long segment, int page) => new((ulong)((segment * SegmentBytes) + ((long)page * PageBytes)));
-
     /// <summary>Null: the page was not written as this position's.</summary>
-    private static (bool Continued, long Left)? Header(FileStream file, long segment, int page)
+    private static (bool Continued, long Left)? Header(FileStream file, WalLayout layout, long segment, int page)
     {
         Span<byte> header = stackalloc byte[20];
-        if (RandomAccess.Read(file.SafeFileHandle, header, (long)page * PageBytes) < header.Length
+        if (RandomAccess.Read(file.SafeFileHandle, header, (long)page * WalLayout.PageBytes) < header.Length
             || BinaryPrimitives.ReadUInt16LittleEndian(header) == 0
-            || BinaryPrimitives.ReadUInt64LittleEndian(header[8..]) != At(segment, page).Bytes)
+            || BinaryPrimitives.ReadUInt64LittleEndian(header[8..]) != layout.At(segment, page).Bytes)
             return null;
         return ((BinaryPrimitives.ReadUInt16LittleEndian(header[2..]) & FirstIsContinued) != 0, BinaryPrimitives.ReadUInt32LittleEndian(header[16..]));
     }

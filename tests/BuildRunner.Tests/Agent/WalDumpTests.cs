@@ -7,7 +7,7 @@ public class WalDumpTests
 {
     private static WalDump Read(params string[] lines)
     {
-        var dump = new WalDump();
+        var dump = new WalDump(WalLayout.Default);
         foreach (var line in lines)
             dump.Add(line);
         return dump;
@@ -16,7 +16,7 @@ public class WalDumpTests
     [Fact]
     public void Add_RecordsBeforeWhatIsAskedFor_ArePassedOver()
     {
-        var dump = new WalDump(Lsn.Parse("0/155A3F8"));
+        var dump = new WalDump(WalLayout.Default, Lsn.Parse("0/155A3F8"));
         dump.Add("rmgr: Transaction len (rec/tot):     34/    34, tx:        742, lsn: 0/0155A3B8, prev 0/0155A380, desc: COMMIT 2026-01-02 03:04:05.678901 UTC");
         Assert.Equal((0L, 0L, (Lsn?)null), (dump.Commits, dump.Records, dump.End));
         dump.Add("rmgr: Transaction len (rec/tot):     34/    34, tx:        743, lsn: 0/0155A3F8, prev 0/0155A3B8, desc: COMMIT 2026-01-02 03:04:05.678901 UTC");
@@ -56,7 +56,7 @@ public class WalDumpTests
     [InlineData("0/155A3F8", 34, "0/155A420")]
     [InlineData("0/1FF8", 100, "0/2078")] // around the header of the next page: 8 + 24 + 92
     [InlineData("0/FFFFF8", 100, "0/1000088")] // a segment's first header is longer: 8 + 40 + 92
-    public void Advance_Record_EndsPastPageHeadersAtAMultipleOfEight(string start, long length, string end) => Assert.Equal(Lsn.Parse(end), WalDump.Advance(Lsn.Parse(start), length));
+    public void Advance_Record_EndsPastPageHeadersAtAMultipleOfEight(string start, long length, string end) => Assert.Equal(Lsn.Parse(end), WalDump.Advance(WalLayout.Default, Lsn.Parse(start), length));
 
     [Theory]
     [InlineData(1, "0/3000060")]
