@@ -27,6 +27,12 @@ internal sealed record AgentState
     /// <summary>A promotion to this epoch was ordered and is not yet counted.</summary>
     public long? Promoting { get; init; }
 
+    /// <summary>A demotion that Patroni was told of here, kept until the cluster takes writes again or follows another.</summary>
+    public DemotionNote? Demotion { get; init; }
+
+    /// <summary>Patroni's cluster here is being given a timeline of its own, see <see cref="Patroni.PatroniStep.Part"/>.</summary>
+    public bool Parting { get; init; }
+
     /// <summary>Nothing is received from a primary of this epoch or an older one.</summary>
     public long? CutEpoch { get; init; }
 
@@ -55,6 +61,10 @@ internal sealed record AgentState
     /// <summary>A rewind or a base backup began for this epoch and is not finished: what lies in the data folder is no copy of anything.</summary>
     public bool Rebuilding { get; init; }
 }
+
+/// <param name="Epoch">The epoch that it ends.</param>
+/// <param name="Copies">Those that streamed from here before, and must hold all of it.</param>
+internal sealed record DemotionNote(long Epoch, IReadOnlyList<string> Copies);
 
 /// <param name="Kind">What is broken.</param>
 /// <param name="Run">The drill's run.</param>

@@ -10,7 +10,7 @@ using BuildRunner.Server.Hosting;
 namespace BuildRunner.Server.Agent;
 
 /// <summary>What an agent does with what the server tells it, and what it reports.</summary>
-internal sealed class AgentWork(AgentOptions options, AgentStateFile state, AssignmentBook book, DatabaseKeeper keeper, PostgresDatabase postgres, PatroniDatabase patroni, InstanceLoop instances, PromiseKeeper promises, FaultDesk faults, ExecDesk exec, SqlDesk sql, PostgresDriver driver) : INodeWork
+internal sealed class AgentWork(AgentOptions options, AgentStateFile state, AssignmentBook book, PostgresDatabase postgres, PatroniDatabase patroni, InstanceLoop instances, PromiseKeeper promises, FaultDesk faults, ExecDesk exec, SqlDesk sql, PostgresDriver driver) : INodeWork
 {
     private IDatabaseDriver Driver => book.Current?.Database?.Patroni is null ? postgres : patroni;
 
@@ -58,7 +58,7 @@ internal sealed class AgentWork(AgentOptions options, AgentStateFile state, Assi
         Host = options.Host,
         DatabasePort = options.DatabasePort,
         PeerPort = options.PeerPort,
-        StartAsk = keeper.StartAsk,
+        StartAsk = Driver.StartAsk,
         FencingToken = state.Current.SeenToken,
         GatewayKey = options.DatabasePort != 0 && driver.GatewayKey is { } key ? Convert.ToBase64String(key) : null,
         Database = Driver.Last,

@@ -12,6 +12,9 @@ internal interface IDatabaseDriver
     /// <summary>The newest reading; null before the first and where there is no database.</summary>
     DatabaseReading? Last { get; }
 
+    /// <summary>See <see cref="AgentReport.StartAsk"/>; null: nothing is asked.</summary>
+    string? StartAsk { get; }
+
     Task<FenceResult> FenceAsync(FenceOrder order, CancellationToken cancel);
     Task<CutResult> CutAsync(CutOrder order, CancellationToken cancel);
     Task<CutResult> UncutAsync(CutOrder order, CancellationToken cancel);

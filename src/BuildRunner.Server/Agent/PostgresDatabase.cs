@@ -4,9 +4,10 @@ using BuildRunner.Core.Databases;
 namespace BuildRunner.Server.Agent;
 
 /// <summary>The driver in the box: one PostgreSQL on this host, under its guard.</summary>
-internal sealed class PostgresDatabase(DatabaseOrderDesk desk, SwitchoverDesk switchover, ReadingLoop readings, SettingsLoop settings) : IDatabaseDriver
+internal sealed class PostgresDatabase(DatabaseOrderDesk desk, DatabaseKeeper keeper, SwitchoverDesk switchover, ReadingLoop readings, SettingsLoop settings) : IDatabaseDriver
 {
     public DatabaseReading? Last => settings.Join(readings.Last);
+    public string? StartAsk => keeper.StartAsk;
 
     public Task<FenceResult> FenceAsync(FenceOrder order, CancellationToken cancel) => desk.FenceAsync(order, cancel);
     public Task<CutResult> CutAsync(CutOrder order, CancellationToken cancel) => desk.CutAsync(order, cancel);

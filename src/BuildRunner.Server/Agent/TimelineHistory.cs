@@ -19,6 +19,9 @@ internal static class TimelineHistory
     /// <summary>Position at which the history's own timeline began: its last line; null: there is none.</summary>
     public static Lsn? Began(string history) => Lines(history).Select(line => (Lsn?)line.At).LastOrDefault();
 
+    /// <summary>The timelines that this history names are, to the last, those that the other one begins with.</summary>
+    public static bool Begins(string history, string other) => Lines(other).Take(Lines(history).Count()).SequenceEqual(Lines(history));
+
     public static string FileName(int timeline) => string.Create(CultureInfo.InvariantCulture, $"{timeline:X8}.history");
 
     private static IEnumerable<(int Parent, Lsn At)> Lines(string history)

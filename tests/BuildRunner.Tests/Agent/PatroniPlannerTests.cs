@@ -37,8 +37,44 @@ public class PatroniPlannerTests
     [Fact]
     public void Decide_StalePrimary_IsMadeAStandbyCluster()
     {
-        var follow = Assert.IsType<PatroniStep.Follow>(Decide(Standby, Leading, Writes with { MarkerEpoch = 1 }, new() { SeenEpoch = 2, PrimaryEpoch = 1 }));
+        var follow = Assert.IsType<PatroniStep.Follow>(Decide(Standby, Leading, Writes with { MarkerEpoch = 1 }, new() { SeenEpoch = 2, PrimaryEpoch = 1 }, timelines: (new(1, ""), new(2, Left(1)))));
         Assert.Equal(("east", Upstream.Host, Upstream.Port), (follow.Region, follow.Host, follow.Port));
+    }
+
+    [Fact]
+    public void Decide_StalePrimaryWithTheNewOnesTimeline_GetsOneOfItsOwnFirst()
+    {
+        var stale = Writes with { MarkerEpoch = 1 };
+        Assert.IsType<PatroniStep.Part>(Decide(Standby, Leading, stale, timelines: (new(2, Left(1)), new(2, Left(1)))));
+        Assert.IsType<PatroniStep.Part>(Decide(Standby, Following, null, new() { Parting = true })); // cut short in the middle
+        Assert.IsType<PatroniStep.Follow>(Decide(Standby, Leading, stale, timelines: (new(3, Left(1, 2)), new(2, Left(1)))));
+        Waits(Decide(Standby, Leading, stale), "does not tell its timeline");
+        Waits(Decide(Standby, Leading, stale with { State = DatabaseState.Standby }), "when Patroni has started PostgreSQL");
+    }
+
+    /// <summary>Patroni compares numbers: of timelines that are the same by chance it sees nothing.</summary>
+    [Theory]
+    [InlineData(1, "", 2, "1", true)]
+    [InlineData(2, "1", 4, "1,2,3", true)]
+    [InlineData(2, "1", 4, "1,3", true)] // passed over: Patroni rewinds
+    [InlineData(5, "1,2", 4, "1,2,3", true)]
+    [InlineData(4, "1,2,3", 4, "1,2,3", false)]
+    [InlineData(3, "1,2@9", 4, "1,2,3", false)] // another timeline 3 than that of the other's past
+    [InlineData(3, null, 4, "1,2,3", true)]
+    public void IsRewoundTo_IsWhatPatroniSees(int here, string? history, int there, string? other, bool seen) =>
+        Assert.Equal(seen, new PatroniTimeline(here, History(history)).IsRewoundTo(new(there, History(other))));
+
+    [Fact]
+    public void Decide_DemotedInVain_TakesWritesAgainOnceTheServerHasSaidSo()
+    {
+        var demoted = Cluster(new PatroniUpstream(null, null), "standby_leader");
+        var note = new AgentState { Demotion = new(2, ["west"]) };
+        Assert.IsType<PatroniStep.Ask>(Decide(Primary, demoted, null, note));
+        Assert.IsType<PatroniStep.Restore>(Decide(Primary, demoted, null, note, confirmed: true));
+        Waits(Decide(Primary, demoted, null, note, fenced: 2, confirmed: true), "ended here"); // a proof was given
+        Waits(Decide(Primary with { Epoch = 3 }, demoted, null, note, confirmed: true), "a run promotes it");
+        Waits(Decide(Primary, demoted, null, confirmed: true), "a run promotes it"); // by somebody else
+        Waits(Decide(Primary with { Duty = DatabaseDuty.Keep, State = EpochState.Closing }, demoted, null, note, confirmed: true), "a run is deciding");
     }
 
     [Fact]
@@ -90,8 +126,14 @@ public class PatroniPlannerTests
         Assert.Equal("""{"standby_cluster":{"host":"10.0.0.1","port":5432,"create_replica_methods":["basebackup"],"primary_slot_name":null,"restore_command":null}}""", Following.Receiving(Upstream));
     }
 
-    private static PatroniStep Decide(DatabaseAssignment assignment, PatroniCluster? cluster, DatabaseReading? reading, AgentState? state = null, long? fenced = null) =>
-        PatroniPlanner.Decide(assignment, state ?? new(), cluster, reading, fenced, Upstream);
+    private static string Left(params int[] timelines) => string.Join('\n', timelines.Select(t => $"{t}\t0/{t}000000\tno recovery target specified")) + "\n";
+
+    /// <summary>`1,2@9`: timeline 1 was left at 0/1000000, 2 at 0/9000000.</summary>
+    private static string? History(string? short_) => short_ is null ? null : string.Concat(short_.Split(',', StringSplitOptions.RemoveEmptyEntries)
+        .Select(t => t.Split('@')).Select(t => $"{t[0]}\t0/{t[^1]}000000\tno recovery target specified\n"));
+
+    private static PatroniStep Decide(DatabaseAssignment assignment, PatroniCluster? cluster, DatabaseReading? reading, AgentState? state = null, long? fenced = null, (PatroniTimeline, PatroniTimeline)? timelines = null, bool confirmed = false) =>
+        PatroniPlanner.Decide(assignment, state ?? new(), new PatroniFacts(cluster, reading, fenced, Upstream) { Timelines = timelines, Confirmed = confirmed });
 
     private static void Waits(PatroniStep step, string says) => Assert.Contains(says, Assert.IsType<PatroniStep.Wait>(step).Reason, StringComparison.Ordinal);
 

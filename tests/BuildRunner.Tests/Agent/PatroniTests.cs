@@ -98,11 +98,24 @@ public sealed class PatroniTests(ITestOutputHelper output) : IAsyncLifetime
         Assert.Equal((RunPhase.Succeeded, FenceProofKind.Stated), (failed.State, Report(failed)?.Proof?.Kind));
         await ExecuteAsync(_east, "insert into t values (3)");
 
-        // It comes back, and is the other's standby cluster.
+        // It comes back, promoted by its own Patroni to the timeline that the other took too, and is the other's standby cluster all the same.
+        await _west.LockEndsAsync(Cancel);
         await _west.StartMemberAsync(Cancel);
         await FollowsAsync(West, East, 3);
         await Eventually.TrueAsync(async () => await ScalarAsync(_west, "select count(*) from t") is 3L, "west has what east wrote", Cancel, Limit);
         await Assert.ThrowsAsync<PostgresException>(() => ExecuteAsync(_west, "insert into t values (4)"));
+        await Eventually.TrueAsync(async () => (await File.ReadAllTextAsync(Path.Combine(_folder, $"agent-{West}", "agent.log"), Cancel)).Contains("Patroni: Part: ", StringComparison.Ordinal), "west was given a timeline of its own", Cancel, Limit);
+
+        // An agent that died between demoting and saying so: nobody was told anything, and the region takes writes again.
+        await _agents[0].StopAsync(Cancel);
+        _agents[0].Dispose();
+        _agents.RemoveAt(0);
+        new AgentStateFile(Options(_east)).Change(s => s with { Demotion = new(3, []) });
+        await _east.DemoteAsync(Cancel);
+        await StartAgentAsync(_east);
+        await Eventually.TrueAsync(async () => await StatusAsync(East) is { State: DatabaseState.Primary, Epoch: 3 }, "east is the primary again", Cancel, Limit);
+        await ExecuteAsync(_east, "insert into t values (5)");
+        Assert.Null(new AgentStateFile(Options(_east)).Current.Demotion);
     }
 
     /// <summary>Cluster, its set-up as the guide says, the other region's standby cluster, server and agents.</summary>
@@ -207,20 +220,22 @@ public sealed class PatroniTests(ITestOutputHelper output) : IAsyncLifetime
         await File.WriteAllTextAsync(Path.Combine(folder, "app"), AgentHost.AppPassword, Cancel);
         var builder = Host.CreateEmptyApplicationBuilder(new HostApplicationBuilderSettings { DisableDefaults = true });
         builder.Logging.AddProvider(new LineLog(Path.Combine(folder, "agent.log"), null));
-        builder.Services.AddAgent(new AgentOptions
-        {
-            Region = region.Member.Name,
-            DataFolder = Path.Combine(folder, "agent"),
-            Server = new Uri(_server.Urls.First()),
-            TokenFile = Path.Combine(folder, "token"),
-            Host = region.Member.Host,
-            DatabasePort = region.Member.Postgres,
-            SecretsFolder = folder,
-        }, new DirectNetwork());
+        builder.Services.AddAgent(Options(region), new DirectNetwork());
         var host = builder.Build();
         _agents.Add(host);
         await host.StartAsync(Cancel);
     }
+
+    private AgentOptions Options(PatroniRegion region) => new()
+    {
+        Region = region.Member.Name,
+        DataFolder = Path.Combine(_folder, $"agent-{region.Member.Name}", "agent"),
+        Server = new Uri(_server.Urls.First()),
+        TokenFile = Path.Combine(_folder, $"agent-{region.Member.Name}", "token"),
+        Host = region.Member.Host,
+        DatabasePort = region.Member.Postgres,
+        SecretsFolder = Path.Combine(_folder, $"agent-{region.Member.Name}"),
+    };
 
     private static async Task<bool> CanWriteAsync(PatroniRegion region)
     {

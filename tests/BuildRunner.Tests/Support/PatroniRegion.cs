@@ -9,6 +9,7 @@ internal sealed class PatroniRegion : IAsyncDisposable
     private static readonly TimeSpan StartMax = TimeSpan.FromSeconds(60);
     private static readonly IReadOnlyDictionary<string, string?> NoEnvironment = new Dictionary<string, string?>();
     private readonly string _folder;
+    private int _etcdPort;
     private KeptProcess? _etcd;
     private KeptProcess? _patroni;
 
@@ -27,6 +28,7 @@ internal sealed class PatroniRegion : IAsyncDisposable
     public async Task StartAsync(int? standbyOf, CancellationToken cancel)
     {
         int client = PatroniMember.FreePort("127.0.0.1"), peer = PatroniMember.FreePort("127.0.0.1");
+        _etcdPort = client;
         var upstream = standbyOf is { } port ? string.Create(CultureInfo.InvariantCulture, $"{{host: 127.0.0.1, port: {port}, create_replica_methods: [basebackup]}}") : null;
         await File.WriteAllTextAsync(Member.Config, PatroniFiles.Patroni(Member, "region", new PatroniTimes(20, 1, 3), $"127.0.0.1:{client}", PostgresServer.Binaries, Password, upstream), cancel);
         var etcd = Directory.CreateDirectory(Path.Combine(_folder, "etcd"), UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute).FullName;
@@ -54,6 +56,24 @@ internal sealed class PatroniRegion : IAsyncDisposable
             }, $"{Member.Name} leads its cluster", cancel, StartMax);
         }
         catch (TimeoutException late) { throw new TimeoutException($"{late.Message}\n{Log}"); }
+    }
+
+    /// <summary>Until the cluster's lock has run out, as it has after any loss that lasts: who then comes back is promoted anew.</summary>
+    public Task LockEndsAsync(CancellationToken cancel) => Eventually.TrueAsync(async () =>
+    {
+        var key = Convert.ToBase64String("/service/region/leader"u8);
+        using var http = new HttpClient(new SocketsHttpHandler { UseProxy = false });
+        using var answer = await http.PostAsync(new Uri($"http://127.0.0.1:{_etcdPort}/v3/kv/range"), new StringContent($$"""{"key":"{{key}}"}"""), cancel);
+        return answer.IsSuccessStatusCode && !(await answer.Content.ReadAsStringAsync(cancel)).Contains("\"kvs\"", StringComparison.Ordinal);
+    }, "the leader's lock runs out", cancel, StartMax);
+
+    /// <summary>Tells Patroni to be a standby cluster of nobody, as an agent does that demotes it.</summary>
+    public async Task DemoteAsync(CancellationToken cancel)
+    {
+        using var http = new HttpClient(new SocketsHttpHandler { UseProxy = false });
+        using var answer = await http.PatchAsync(new Uri(Member.Api, "/config"), new StringContent("""{"standby_cluster":{"restore_command":"false"}}"""), cancel);
+        answer.EnsureSuccessStatusCode();
+        await Eventually.TrueAsync(async () => (await http.GetAsync(new Uri(Member.Api, "/standby-leader"), cancel)).IsSuccessStatusCode, $"{Member.Name} is demoted", cancel, StartMax);
     }
 
     /// <summary>`kill -9` of Patroni and PostgreSQL.</summary>

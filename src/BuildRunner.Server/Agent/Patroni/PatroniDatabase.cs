@@ -38,6 +38,8 @@ internal sealed partial class PatroniDatabase(
 
     public DatabaseReading? Last => Volatile.Read(ref _last);
 
+    public string? StartAsk { get; private set; }
+
     /// <summary>Something changed that the server waits for.</summary>
     public event Action? Changed;
 
@@ -55,7 +57,12 @@ internal sealed partial class PatroniDatabase(
         address.Write();
         var cluster = await api.ReadAsync(addresses, cancel);
         var reading = await ReadAsync(assignment, cancel);
-        var step = PatroniPlanner.Decide(assignment, state.Current, cluster, reading, fence.Current?.Epoch, Upstream(assignment));
+        var facts = new PatroniFacts(cluster, reading, fence.Current?.Epoch, Upstream(assignment)) { Confirmed = StartAsk is { } ask && assignment.ConfirmedAsk == ask };
+        if (PatroniPlanner.NeedsTimelines(assignment, facts))
+            facts = facts with { Timelines = await TimelinesAsync(assignment, facts.Upstream!.Value, cancel) };
+        var step = PatroniPlanner.Decide(assignment, state.Current, facts);
+        if (step is not (PatroniStep.Ask or PatroniStep.Restore))
+            StartAsk = null;
         Volatile.Write(ref _last, Reading(assignment, cluster, reading, book.Refusal ?? step.Reason));
         if (Volatile.Read(ref _orders) > 0 || book.Refusal is not null || !await _gate.WaitAsync(TimeSpan.Zero, cancel))
             return;
@@ -82,13 +89,19 @@ internal sealed partial class PatroniDatabase(
     public Task<FenceResult> FenceAsync(FenceOrder order, CancellationToken cancel) => AloneAsync(DatabaseState.Fenced, async token =>
     {
         var before = fence.Current is { } last && last.Epoch >= order.Epoch ? last : null;
-        var copies = before is null && order.EndKnown ? await StreamingAsync(default, token) : [];
+        // Kept before Patroni is told: whoever comes back to this knows that it was we who demoted, and for whom it was to wait.
+        if (before is null && state.Current.Demotion?.Epoch != order.Epoch)
+        {
+            var streaming = order.EndKnown ? await StreamingAsync(default, token) : [];
+            state.Change(s => s with { Demotion = new(order.Epoch, streaming) });
+        }
+        var copies = order.EndKnown && state.Current.Demotion is { } demotion && demotion.Epoch == order.Epoch ? demotion.Copies : [];
         var (evidence, end) = await DemoteAsync(token);
         var written = before ?? fence.Write(order.Epoch, order.Run, evidence, time.GetUtcNow());
         if (before is null)
             LogDemoted(logger, order.Epoch, evidence);
         address.Write();
-        if (copies.Length > 0)
+        if (copies.Count > 0)
             await HeldAsync(copies, end.Replayed, token);
         return new FenceResult(Proof(written), before is null, end.Replayed);
     }, cancel, urgent: true);
@@ -207,8 +220,28 @@ internal sealed partial class PatroniDatabase(
                 state.Change(s => s with { Following = follow.Region, CutEpoch = null });
                 Changed?.Invoke();
                 break;
+            case PatroniStep.Part:
+                state.Change(s => s with { Parting = true });
+                if (cluster!.Upstream is null)
+                    await api.ChangeAsync(Leader(cluster), cluster.Receiving(null), cancel);
+                cluster = await UntilAsync(c => c.IsDemoted, "has not demoted every member", cancel);
+                await TakeWritesAsync(cluster, cancel);
+                state.Change(s => s with { Parting = false });
+                break;
+            case PatroniStep.Ask:
+                if (StartAsk is null)
+                {
+                    StartAsk = Guid.NewGuid().ToString("N");
+                    Changed?.Invoke();
+                }
+                break;
+            case PatroniStep.Restore:
+                await TakeWritesAsync(cluster!, cancel);
+                state.Change(s => s with { Demotion = null });
+                Changed?.Invoke();
+                break;
             case PatroniStep.Followed:
-                state.Change(s => s with { PrimaryEpoch = null, Promoting = null, CutEpoch = null, Following = assignment.Primary });
+                state.Change(s => s with { Demotion = null, PrimaryEpoch = null, Promoting = null, CutEpoch = null, Following = assignment.Primary });
                 Changed?.Invoke();
                 break;
         }
@@ -260,7 +293,7 @@ internal sealed partial class PatroniDatabase(
         $"select coalesce(string_agg(application_name, chr(10)), '') from pg_stat_replication where state = 'streaming' and flush_lsn >= '{holding}' and application_name not like 'pg_%'", cancel) ?? "")
         .Split('\n', StringSplitOptions.RemoveEmptyEntries);
 
-    private async Task HeldAsync(string[] copies, Lsn end, CancellationToken cancel)
+    private async Task HeldAsync(IReadOnlyList<string> copies, Lsn end, CancellationToken cancel)
     {
         var started = Stopwatch.GetTimestamp();
         using var pace = new PeriodicTimer(Look);
@@ -278,9 +311,7 @@ internal sealed partial class PatroniDatabase(
     private async Task<PromoteResult> BecomePrimaryAsync(PatroniCluster cluster, PromoteOrder order, bool counts, CancellationToken cancel)
     {
         var started = Stopwatch.GetTimestamp();
-        if (cluster.Upstream is not null)
-            await api.ChangeAsync(Leader(cluster), TakeWrites, cancel);
-        await UntilAsync(c => c.Leader is { IsPrimary: true, State: PatroniMember.Running }, "has not promoted its leader", cancel);
+        await TakeWritesAsync(cluster, cancel);
         var (timeline, fork) = await PatientlyAsync(async () =>
         {
             await WriteMarkerAsync(order.Epoch, order.Run, cancel);
@@ -288,10 +319,17 @@ internal sealed partial class PatroniDatabase(
         }, cancel);
         var effect = state.Current.PrimaryEpoch != order.Epoch;
         if (effect)
-            state.Change(s => s with { PrimaryEpoch = order.Epoch, Promoting = null, CutEpoch = null, Following = null, Promotions = s.Promotions + (counts ? 1 : 0) });
+            state.Change(s => s with { Demotion = null, PrimaryEpoch = order.Epoch, Promoting = null, CutEpoch = null, Following = null, Promotions = s.Promotions + (counts ? 1 : 0) });
         address.Write();
         LogPromoted(logger, order.Epoch, timeline, fork);
         return new PromoteResult(timeline, fork, effect, Stopwatch.GetElapsedTime(started).TotalMilliseconds);
+    }
+
+    private async Task TakeWritesAsync(PatroniCluster cluster, CancellationToken cancel)
+    {
+        if (cluster.Upstream is not null)
+            await api.ChangeAsync(Leader(cluster), TakeWrites, cancel);
+        await UntilAsync(c => c.Leader is { IsPrimary: true, State: PatroniMember.Running }, "has not promoted its leader", cancel);
     }
 
     private async Task<PatroniCluster> ClusterAsync(CancellationToken cancel)
@@ -360,15 +398,29 @@ internal sealed partial class PatroniDatabase(
         return new CutResult(timeline, replayed, replayed, await Sql(Assignment).ScalarAsync<long?>("select max(epoch) from buildrunner.epoch", cancel), effect);
     }
 
-    private async Task<(int Timeline, Lsn Fork)> ForkAsync(CancellationToken cancel)
+    private async Task<(int Timeline, Lsn Fork)> ForkAsync(CancellationToken cancel) =>
+        await TimelineAsync(Sql(Assignment), cancel) is var (number, history) ? (number, history is null ? default : TimelineHistory.Began(history) ?? default) : default;
+
+    private async Task<(PatroniTimeline Here, PatroniTimeline There)?> TimelinesAsync(DatabaseAssignment assignment, (string Host, int Port) upstream, CancellationToken cancel)
     {
-        var name = await Sql(Assignment).ScalarAsync<string>("select pg_walfile_name(pg_current_wal_insert_lsn())", cancel) ?? throw new InvalidOperationException("PostgreSQL named no WAL file.");
-        var timeline = int.Parse(name.AsSpan(0, 8), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture);
-        string? history;
-        // Where it forked is only told; a right that is missing keeps nobody from writing.
-        try { history = timeline == 1 ? null : await Sql(Assignment).ScalarAsync<string>($"select convert_from(pg_read_binary_file('pg_wal/{TimelineHistory.FileName(timeline)}'), 'UTF8')", cancel); }
-        catch (PostgresException error) when (error.SqlState == PostgresErrorCodes.InsufficientPrivilege) { history = null; }
-        return (timeline, history is null ? default : TimelineHistory.Began(history) ?? default);
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        limit.CancelAfter(ReadMax);
+        try
+        {
+            var there = PostgresSql.Primary(upstream.Host, upstream.Port, Secret(), assignment.DatabaseName);
+            return await there.ScalarAsync<bool>("select pg_is_in_recovery()", limit.Token) ? null : (await TimelineAsync(Sql(assignment), limit.Token), await TimelineAsync(there, limit.Token));
+        }
+        catch (Exception error) when (error is NpgsqlException || (error is OperationCanceledException && !cancel.IsCancellationRequested)) { return null; }
+    }
+
+    /// <summary>A primary's.</summary>
+    private static async Task<PatroniTimeline> TimelineAsync(PostgresSql sql, CancellationToken cancel)
+    {
+        var name = await sql.ScalarAsync<string>("select pg_walfile_name(pg_current_wal_insert_lsn())", cancel) ?? throw new InvalidOperationException("PostgreSQL named no WAL file.");
+        var number = int.Parse(name.AsSpan(0, 8), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture);
+        // A right that is missing keeps nobody from writing.
+        try { return new(number, number == 1 ? "" : await sql.ScalarAsync<string>($"select convert_from(pg_read_binary_file('pg_wal/{TimelineHistory.FileName(number)}'), 'UTF8')", cancel)); }
+        catch (PostgresException error) when (error.SqlState == PostgresErrorCodes.InsufficientPrivilege) { return new(number, null); }
     }
 
     /// <summary>The epoch's first transaction.</summary>
@@ -424,11 +476,13 @@ internal sealed partial class PatroniDatabase(
     /// <summary>The same as long as database and password are, and so the reader's connection too.</summary>
     private PostgresSql Sql(DatabaseAssignment assignment)
     {
-        var secret = File.ReadAllText(Path.Combine(options.SecretsFolder ?? throw new InvalidOperationException("The agent has no folder of secrets (--secrets)."), "replication")).Trim();
+        var secret = Secret();
         if (_sql is not { } kept || kept.Database != assignment.DatabaseName || kept.Secret != secret)
             _sql = kept = (assignment.DatabaseName, secret, PostgresSql.Primary(options.Host, options.DatabasePort, secret, assignment.DatabaseName));
         return kept.Sql;
     }
+
+    private string Secret() => File.ReadAllText(Path.Combine(options.SecretsFolder ?? throw new InvalidOperationException("The agent has no folder of secrets (--secrets)."), "replication")).Trim();
 
     [LoggerMessage(Level = LogLevel.Information, Message = "Patroni: {Step}: {Reason}.")]
     private static partial void LogStep(ILogger logger, string step, string reason);

@@ -8,30 +8,36 @@ internal static class PatroniPlanner
 {
     /// <param name="assignment">What the region is to be.</param>
     /// <param name="state">What this agent remembers.</param>
-    /// <param name="cluster">What Patroni says; null: nothing.</param>
-    /// <param name="reading">What PostgreSQL says; null: nothing.</param>
-    /// <param name="fenced">Highest epoch that ended here.</param>
-    /// <param name="upstream">The primary's address as this region reaches it; null: there is none.</param>
-    public static PatroniStep Decide(DatabaseAssignment assignment, AgentState state, PatroniCluster? cluster, DatabaseReading? reading, long? fenced, (string Host, int Port)? upstream)
+    /// <param name="facts">What is so.</param>
+    public static PatroniStep Decide(DatabaseAssignment assignment, AgentState state, PatroniFacts facts)
     {
         if (assignment.Epoch < state.SeenEpoch)
             return Wait($"epoch {state.SeenEpoch} has begun, and the server has not said yet what this region does in it");
-        if (cluster is null)
+        if (facts.Cluster is not { } cluster)
             return Wait("Patroni does not answer");
         if (cluster.Paused)
             return Wait("Patroni is paused (`patronictl resume`)");
         return assignment.Duty switch
         {
-            DatabaseDuty.Primary => Primary(assignment, state, cluster, reading, fenced),
-            DatabaseDuty.Standby when assignment.State == EpochState.Open && upstream is { } to => Standby(assignment, state, cluster, reading, to),
+            DatabaseDuty.Primary => Primary(assignment, state, cluster, facts),
+            DatabaseDuty.Standby when assignment.State == EpochState.Open && facts.Upstream is { } to => Standby(assignment, state, cluster, facts, to),
             _ => Wait("a run is deciding"),
         };
     }
 
-    private static PatroniStep Primary(DatabaseAssignment assignment, AgentState state, PatroniCluster cluster, DatabaseReading? reading, long? fenced)
+    /// <summary>The timelines are to be compared before anything is decided.</summary>
+    public static bool NeedsTimelines(DatabaseAssignment assignment, PatroniFacts facts) =>
+        assignment is { Duty: DatabaseDuty.Standby, State: EpochState.Open } && facts is { Upstream: not null, Cluster.Upstream: null, Reading.State: DatabaseState.Primary };
+
+    private static PatroniStep Primary(DatabaseAssignment assignment, AgentState state, PatroniCluster cluster, PatroniFacts facts)
     {
-        if (fenced >= assignment.Epoch)
-            return Wait($"epoch {fenced} ended here");
+        var reading = facts.Reading;
+        if (facts.Fenced >= assignment.Epoch)
+            return Wait($"epoch {facts.Fenced} ended here");
+        if (cluster.Upstream is { Host: null } && assignment.State == EpochState.Open && state.Demotion?.Epoch == assignment.Epoch)
+            return facts.Confirmed
+                ? new PatroniStep.Restore { Reason = $"it was demoted for a run that never had its proof, and epoch {assignment.Epoch} is open still" }
+                : new PatroniStep.Ask { Reason = $"it was demoted for a run that never had its proof: takes writes again when the server confirms that epoch {assignment.Epoch} is open still" };
         if (cluster.Upstream is not null)
             return Wait($"it is a standby cluster, and the primary of epoch {assignment.Epoch} by the record: a run promotes it (`br dr failover`)");
         if (reading is not { State: DatabaseState.Primary })
@@ -45,13 +51,25 @@ internal static class PatroniPlanner
             : new PatroniStep.Adopt(Mark: false) { Reason = $"it is the primary of epoch {assignment.Epoch}" };
     }
 
-    private static PatroniStep Standby(DatabaseAssignment assignment, AgentState state, PatroniCluster cluster, DatabaseReading? reading, (string Host, int Port) to)
+    private static PatroniStep Standby(DatabaseAssignment assignment, AgentState state, PatroniCluster cluster, PatroniFacts facts, (string Host, int Port) to)
     {
+        var reading = facts.Reading;
+        if (state.Parting)
+            return new PatroniStep.Part { Reason = "goes on giving the cluster a timeline of its own" };
         // A cluster that takes writes is demoted only when an epoch of this house has ended there: one that was never taken over may be the real primary.
         if (cluster.Upstream is null && !(reading?.MarkerEpoch < assignment.Epoch))
             return Wait(reading?.MarkerEpoch is { } marker ? $"it takes writes and bears the marker of epoch {marker}, which is not before {assignment.Epoch}" : "it takes writes and bears no epoch's marker: whether it was ever a copy of this database is not known; a person decides");
         if (state.CutEpoch >= assignment.Epoch)
             return Wait("a run has cut it off");
+        if (cluster.Upstream is null)
+        {
+            if (reading is not { State: DatabaseState.Primary })
+                return Wait($"epoch {assignment.Epoch} is open in {assignment.Primary}: becomes its standby cluster when Patroni has started PostgreSQL here, whose timeline tells whether it is to be rewound");
+            if (facts.Timelines is not { } timelines)
+                return Wait($"epoch {assignment.Epoch} is open in {assignment.Primary}, whose PostgreSQL does not tell its timeline yet");
+            if (!timelines.Here.IsRewoundTo(timelines.There))
+                return new PatroniStep.Part { Reason = $"both this cluster and {assignment.Primary} have a timeline {timelines.Here.Number}, and they are not the same: Patroni would not see it" };
+        }
         if (cluster.Upstream is not { } upstream || upstream.Host != to.Host || upstream.Port != to.Port)
         {
             return new PatroniStep.Follow(assignment.Primary ?? "", to.Host, to.Port)
