@@ -16,6 +16,10 @@ public sealed partial class ApplicationDatabase : IAsyncDisposable
     private readonly WriteAddressSource _addresses;
     private readonly ILogger<ApplicationDatabase> _logger;
     private readonly Lock _swapping = new();
+
+    /// <summary>Places in a pool that both share: commits that wait for a copy take none from reads, nor slow reads from writes.</summary>
+    private readonly SemaphoreSlim _writing;
+    private readonly SemaphoreSlim _reading;
     private Pool? _write;
     private Pool? _read;
     private bool _disposed;
@@ -23,6 +27,7 @@ public sealed partial class ApplicationDatabase : IAsyncDisposable
     public ApplicationDatabase(BuildRunnerApplicationOptions options, WriteAddressSource addresses, ILogger<ApplicationDatabase> logger)
     {
         _options = options;
+        (_writing, _reading) = (new(options.ConnectionsMax), new(options.ConnectionsMax));
         _addresses = addresses;
         _logger = logger;
         addresses.Changed += Swap;
@@ -35,13 +40,36 @@ public sealed partial class ApplicationDatabase : IAsyncDisposable
     /// </summary>
     public async ValueTask<NpgsqlConnection> OpenPrimaryAsync(long epoch, CancellationToken cancel)
     {
-        while (true)
+        if (!await _writing.WaitAsync(_options.ConnectTimeout, cancel))
+            throw new NpgsqlException($"All {_options.ConnectionsMax} connections to write are in use.", new TimeoutException());
+        try
         {
-            var pool = Volatile.Read(ref _write);
-            if (pool is null || pool.Epoch != epoch)
-                throw new WritesClosedException(epoch, _addresses.Current);
-            try { return await pool.Source.OpenConnectionAsync(cancel); }
-            catch (ObjectDisposedException) when (!ReferenceEquals(pool, Volatile.Read(ref _write))) { }
+            while (true)
+            {
+                var pool = Volatile.Read(ref _write);
+                if (pool is null || pool.Epoch != epoch)
+                    throw new WritesClosedException(epoch, _addresses.Current);
+                try
+                {
+                    var connection = await pool.Source.OpenConnectionAsync(cancel);
+                    connection.StateChange += Free;
+                    return connection;
+                }
+                catch (ObjectDisposedException) when (!ReferenceEquals(pool, Volatile.Read(ref _write))) { }
+            }
+        }
+        catch
+        {
+            _writing.Release();
+            throw;
+        }
+
+        void Free(object sender, StateChangeEventArgs change)
+        {
+            if (change.CurrentState != ConnectionState.Closed)
+                return;
+            ((NpgsqlConnection)sender).StateChange -= Free;
+            _writing.Release();
         }
     }
 
@@ -56,6 +84,8 @@ public sealed partial class ApplicationDatabase : IAsyncDisposable
         {
             if (pool is null)
                 continue;
+            if (!await _reading.WaitAsync(_options.ConnectTimeout, cancel))
+                throw new NpgsqlException($"All {_options.ConnectionsMax} connections to read are in use.", new TimeoutException());
             try
             {
                 await using var connection = await pool.Source.OpenConnectionAsync(cancel);
@@ -67,6 +97,7 @@ public sealed partial class ApplicationDatabase : IAsyncDisposable
                 if (error is NpgsqlException and not PostgresException { SqlState: "40001" or "53300" })
                     pool.Source.Clear(); // those opened with it are likely dead too
             }
+            finally { _reading.Release(); }
         }
 
         throw new DatabaseUnreachableException(last is null ? "This host's agent has named no database to read from yet." : $"No copy of the database answers: {last.Message}", last);

@@ -11,7 +11,7 @@ public sealed class BuildRunnerApplicationOptions
     /// <summary>Name under which PostgreSQL lists the connections. Default: buildrunner-application.</summary>
     public string ApplicationName { get; init; } = "buildrunner-application";
 
-    /// <summary>Connections at most to a primary elsewhere, and twice as many to this host's copy, where reads and, while it is the primary, writes share them. Default: 16.</summary>
+    /// <summary>Connections that write, and as many that read, at most. Where this host's copy is the primary they come from one pool. Default: 16.</summary>
     public int ConnectionsMax { get; init; } = 16;
 
     /// <summary>How long a connection may take to open. Default: 2 s.</summary>

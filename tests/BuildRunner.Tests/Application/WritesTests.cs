@@ -128,6 +128,54 @@ public sealed class WritesTests(PostgresFixture postgres) : IClassFixture<Postgr
             Assert.Equal(1, await place.CountAsync());
     }
 
+    /// <summary>One pool for both where the copy is the primary: its places are not.</summary>
+    [Fact(Timeout = 60_000)]
+    public async Task Run_CommitsWaitOnEveryConnectionThatWrites_ReadsGoOn()
+    {
+        var cancel = TestContext.Current.CancellationToken;
+        await using var server = await PostgresServer.StartAsync("synchronous_standby_names=nobody", "synchronous_commit=local");
+        await using var place = await Place.MakeAsync(server, "postgres", epoch: 1, file: 1, commandTimeout: 1, synchronousCommit: "on", connectionsMax: 2);
+
+        var writing = Enumerable.Range(0, 2).Select(_ => place.Writes.RunAsync(1, Place.InsertAsync, cancel)).ToList();
+        foreach (var write in writing)
+            Assert.IsType<WriteOutcome<int>.Unknown>(await write);
+        await Assert.ThrowsAsync<NpgsqlException>(() => place.Writes.RunAsync(1, Place.InsertAsync, cancel)); // both still wait
+        for (var read = 0; read < 3; read++)
+            Assert.Equal(0, await place.ReadCountAsync(cancel));
+    }
+
+    [Fact(Timeout = 60_000)]
+    public async Task Run_TheOnlyConnectionBreaksAgainAndAgain_ItsPlaceIsFreeAgain()
+    {
+        var cancel = TestContext.Current.CancellationToken;
+        await using var place = await Place.MakeAsync(postgres.Server, await postgres.CreateDatabaseAsync(), epoch: 1, file: 1, connectionsMax: 1);
+        for (var i = 0; i < 3; i++)
+        {
+            await Assert.ThrowsAnyAsync<NpgsqlException>(() => place.Writes.RunAsync<int>(1, async (connection, token) =>
+            {
+                await using var command = new NpgsqlCommand("SELECT pg_terminate_backend(pg_backend_pid())", connection);
+                return await command.ExecuteNonQueryAsync(token);
+            }, cancel));
+        }
+        Assert.IsType<WriteOutcome<int>.Committed>(await place.Writes.RunAsync(1, Place.InsertAsync, cancel));
+    }
+
+    /// <summary>A copy's sessions outlive its promotion: the first write finds one that a read had opened.</summary>
+    [Fact(Timeout = 60_000)]
+    public async Task Run_CopyBecomesThePrimary_WritesOnAConnectionThatReadsOpened()
+    {
+        var cancel = TestContext.Current.CancellationToken;
+        await using var place = await Place.MakeAsync(postgres, epoch: 2);
+        place.Point(epoch: 2, open: false);
+        Assert.Equal(0, await place.ReadCountAsync(cancel));
+        var before = await place.SessionsAsync();
+        Assert.IsType<WriteOutcome<int>.Refused>(await place.Writes.RunAsync(2, Place.InsertAsync, cancel));
+        place.Point(epoch: 2, open: true);
+
+        Assert.IsType<WriteOutcome<int>.Committed>(await place.Writes.RunAsync(2, Place.InsertAsync, cancel));
+        Assert.Equal(before, await place.SessionsAsync());
+    }
+
     [Fact(Timeout = 60_000)]
     public async Task Run_CallerGivesUpDuringCommit_CommitGoesOn()
     {
@@ -159,7 +207,7 @@ public sealed class WritesTests(PostgresFixture postgres) : IClassFixture<Postgr
         public static async Task<Place> MakeAsync(PostgresFixture postgres, long epoch, long? file = null, string? synchronousCommit = null) =>
             await MakeAsync(postgres.Server, await postgres.CreateDatabaseAsync(), epoch, file ?? epoch, synchronousCommit: synchronousCommit);
 
-        public static async Task<Place> MakeAsync(PostgresServer server, string database, long epoch, long file, int commandTimeout = 10, string? synchronousCommit = null)
+        public static async Task<Place> MakeAsync(PostgresServer server, string database, long epoch, long file, int commandTimeout = 10, string? synchronousCommit = null, int connectionsMax = 16)
         {
             await TestAddress.MarkAsync(server, database, epoch);
             await server.ExecuteAsync("CREATE TABLE t (n int)", database);
@@ -167,7 +215,7 @@ public sealed class WritesTests(PostgresFixture postgres) : IClassFixture<Postgr
                 await server.ExecuteAsync($"ALTER DATABASE {database} SET synchronous_commit = {synchronousCommit}");
             var place = new Place { _server = server, Database = database };
             place._file.Write(TestAddress.At(server, server, file, database));
-            var options = new BuildRunnerApplicationOptions { AddressFile = place._file.Path, CommandTimeout = TimeSpan.FromSeconds(commandTimeout) };
+            var options = new BuildRunnerApplicationOptions { AddressFile = place._file.Path, CommandTimeout = TimeSpan.FromSeconds(commandTimeout), ConnectionsMax = connectionsMax };
             place._addresses = new WriteAddressSource(options, TimeProvider.System, NullLogger<WriteAddressSource>.Instance);
             place._connections = new ApplicationDatabase(options, place._addresses, NullLogger<ApplicationDatabase>.Instance);
             place.Writes = new Writes(place._connections, place._addresses, options, TimeProvider.System, NullLogger<Writes>.Instance);
@@ -179,6 +227,22 @@ public sealed class WritesTests(PostgresFixture postgres) : IClassFixture<Postgr
             await using var command = new NpgsqlCommand("INSERT INTO t VALUES (1)", connection);
             return await command.ExecuteNonQueryAsync(cancel);
         }
+
+        /// <summary>The agent's next address.</summary>
+        public void Point(long epoch, bool open)
+        {
+            _file.Write(TestAddress.At(_server, _server, epoch, Database) with { Open = open });
+            _addresses.Refresh();
+        }
+
+        public Task<long> ReadCountAsync(CancellationToken cancel) => _connections.ReadAsync(async (connection, token) =>
+        {
+            await using var command = new NpgsqlCommand("SELECT count(*) FROM t", connection);
+            return (long)(await command.ExecuteScalarAsync(token))!;
+        }, cancel);
+
+        /// <summary>Numbers of the processes that serve the application.</summary>
+        public Task<string> SessionsAsync() => _server.ScalarAsync<string>($"SELECT coalesce(string_agg(pid::text, ',' ORDER BY pid), '') FROM pg_stat_activity WHERE datname = '{Database}' AND application_name = 'buildrunner-application'");
 
         public Task<long> CountAsync() => _server.ScalarAsync<long>("SELECT count(*) FROM t", Database);
 
