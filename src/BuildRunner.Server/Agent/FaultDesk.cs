@@ -15,6 +15,7 @@ namespace BuildRunner.Server.Agent;
 /// </summary>
 internal sealed partial class FaultDesk(AgentOptions options, AgentStateFile state, GuardClient guard, PostgresHome home, DatabaseKeeper keeper, TimeProvider time, ILogger<FaultDesk> logger) : IHostedService, IDisposable
 {
+    private const int OthersShown = 3;
     private static readonly TimeSpan HeldMax = TimeSpan.FromSeconds(6);
     private static readonly TimeSpan MendMax = TimeSpan.FromSeconds(7);
     private readonly Lock _gate = new();
@@ -136,9 +137,9 @@ internal sealed partial class FaultDesk(AgentOptions options, AgentStateFile sta
             return FaultNetwork.WhyNot() is { } why ? throw new OrderRefusedException($"{options.Region} cannot be cut off: {why}.") : hold;
         if (order.Kind == FaultKind.FillDisk)
         {
-            return Volumes.MountOf(home.Data) is not "/" and var mount
-                ? hold with { Folder = mount }
-                : throw new OrderRefusedException($"The data of {options.Region} lies on the machine's root volume, which a full disk would take down with everything else: give PostgreSQL a volume of its own.");
+            if (Volumes.MountOf(home.Data) is not "/" and var mount)
+                return WhyNotFilled(mount, await RunningAsync(cancel)) is { } why ? throw new OrderRefusedException($"The volume {mount} of {options.Region} is not filled: {why}. Give PostgreSQL a volume of its own.") : hold with { Folder = mount };
+            throw new OrderRefusedException($"The data of {options.Region} lies on the machine's root volume, which a full disk would take down with everything else: give PostgreSQL a volume of its own.");
         }
         var part = order.Part ?? FaultPart.Postgres;
         var running = await RunningAsync(cancel);
@@ -156,6 +157,16 @@ internal sealed partial class FaultDesk(AgentOptions options, AgentStateFile sta
             },
             WithChildren = part is FaultPart.Database or FaultPart.Region || (part == FaultPart.Postgres && order.Kind == FaultKind.Slow),
         };
+    }
+
+    /// <summary>A full disk is to meet this PostgreSQL, not the machine's memory nor others.</summary>
+    private static string? WhyNotFilled(string mount, GuardAnswer? running)
+    {
+        if (Volumes.TypeOf(mount) is ("tmpfs" or "ramfs") and var kind)
+            return $"it lies in memory ({kind})";
+        var own = running is null ? [] : HostProcesses.Tree([running.Guard, running.Postmaster]).Select(p => p.Id).ToHashSet();
+        var others = Volumes.Users(mount).Where(p => p.Id != Environment.ProcessId && !own.Contains(p.Id)).Take(OthersShown).Select(p => $"{p.Name} (process {p.Id})").ToList();
+        return others.Count > 0 ? $"others have files there too: {string.Join(", ", others)}" : null;
     }
 
     private void Note(FaultOrder order, IReadOnlyList<int>? processes = null)

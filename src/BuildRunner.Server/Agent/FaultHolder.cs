@@ -89,6 +89,7 @@ public static class FaultHolder
             case FaultKind.Partition:
                 using (var network = FaultNetwork.Find())
                 {
+                    network.Try(hold.Limit);
                     Held("every line of this host is about to be cut, both ways, in silence");
                     if (over.Wait(AnswerMax))
                         return 0;

@@ -19,6 +19,9 @@ internal abstract class FaultNetwork : IDisposable
         : Environment.GetEnvironmentVariable(UnixHttp.SupervisorVariable) is { Length: > 0 } socket ? new Relays(socket)
         : new Filters(Places.First(File.Exists));
 
+    /// <summary>Goes through the cut without making it: what would keep it from being made is said before anything is held to be broken.</summary>
+    public abstract void Try(TimeSpan limit);
+
     /// <summary>Cuts, for at most so long.</summary>
     public abstract void Cut(string region, string run, TimeSpan limit);
 
@@ -30,6 +33,9 @@ internal abstract class FaultNetwork : IDisposable
     private sealed class Relays(string socket) : FaultNetwork
     {
         private readonly HttpClient _http = UnixHttp.Open(socket, TimeSpan.FromSeconds(5));
+
+        /// <summary>The supervisor is asked in the cut itself, and answers before it cuts.</summary>
+        public override void Try(TimeSpan limit) { }
 
         public override void Cut(string region, string run, TimeSpan limit)
         {
@@ -55,10 +61,16 @@ internal abstract class FaultNetwork : IDisposable
 
         public override void Dispose() { }
 
-        public override void Cut(string region, string run, TimeSpan limit)
+        public override void Try(TimeSpan limit) => Do(Script(limit), "--check");
+
+        public override void Cut(string region, string run, TimeSpan limit) => Do(Script(limit));
+
+        public override void Connect(string region, string run) => Do($"table inet {Table} {{}}\ndelete table inet {Table}\n");
+
+        private static string Script(TimeSpan limit)
         {
             var ms = string.Create(CultureInfo.InvariantCulture, $"{(long)limit.TotalMilliseconds}ms");
-            Do($$"""
+            return $$"""
                 table inet {{Table}} {}
                 delete table inet {{Table}}
                 table inet {{Table}} {
@@ -66,14 +78,14 @@ internal abstract class FaultNetwork : IDisposable
                   chain in { type filter hook input priority -200; policy accept; iifname "lo" accept; tcp dport 22 accept; meta l4proto @cut drop; }
                   chain out { type filter hook output priority -200; policy accept; oifname "lo" accept; tcp sport 22 accept; meta l4proto @cut drop; }
                 }
-                """);
+                """;
         }
 
-        public override void Connect(string region, string run) => Do($"table inet {Table} {{}}\ndelete table inet {Table}\n");
-
-        private void Do(string script)
+        private void Do(string script, params ReadOnlySpan<string> more)
         {
-            var start = new ProcessStartInfo(nft) { RedirectStandardInput = true, RedirectStandardError = true, ArgumentList = { "-f", "-" } };
+            var start = new ProcessStartInfo(nft) { RedirectStandardInput = true, RedirectStandardError = true };
+            foreach (var argument in (ReadOnlySpan<string>)[.. more, "-f", "-"])
+                start.ArgumentList.Add(argument);
             using var process = Process.Start(start) ?? throw new InvalidOperationException($"{nft} did not start.");
             process.StandardInput.Write(script);
             process.StandardInput.Close();

@@ -30,6 +30,7 @@ public sealed class FaultTests : IAsyncLifetime
         if (_mounted)
             await DoAsync("umount", "-l", _folder);
         Directory.Delete(_folder, recursive: true);
+        File.Delete(Image);
     }
 
     [Fact(Timeout = 120_000)]
@@ -114,11 +115,19 @@ public sealed class FaultTests : IAsyncLifetime
     public async Task FillDisk_OnAVolumeOfItsOwn_TakesAllRoom_AndGivesItBackWhenItsHolderIsKilled()
     {
         Assert.SkipUnless(Environment.UserName == "root", "only root may mount a volume");
-        Assert.Equal(0, await DoAsync("mount", "-t", "tmpfs", "-o", "size=256m,mode=0755", "tmpfs", _folder));
-        _mounted = true;
-        await _agent.DisposeAsync();
-        _agent = new AgentHost(_folder, "east");
+        await RemountAsync("-o", "loop", await ImageAsync());
         await StartAsync();
+        using (var other = Process.Start(new ProcessStartInfo("tail", ["-f", "/dev/null"]) { WorkingDirectory = _folder })!)
+        {
+            try
+            {
+                var refused = await OrderAsync(FaultOrders.Inject, new(FaultKind.FillDisk, "drill-0", 60));
+                Assert.True(refused.Refused);
+                Assert.Contains($"tail (process {other.Id})", refused.Error, StringComparison.Ordinal);
+            }
+            finally { HostProcesses.Kill(other.Id); }
+            await other.WaitForExitAsync(Cancel);
+        }
         var free = new DriveInfo(_folder).AvailableFreeSpace;
         await InjectAsync(new(FaultKind.FillDisk, "drill-1", 60));
         Assert.Equal(0, new DriveInfo(_folder).AvailableFreeSpace);
@@ -127,6 +136,39 @@ public sealed class FaultTests : IAsyncLifetime
         await Eventually.TrueAsync(() => new DriveInfo(_folder).AvailableFreeSpace > free / 2, "the room is back", Cancel, Limit);
         Assert.Empty(Directory.GetFiles(_folder, ".ballast*", new EnumerationOptions { RecurseSubdirectories = true, AttributesToSkip = 0 }));
         await Eventually.TrueAsync(() => _agent.State.Fault is null, "the agent knows of no fault", Cancel, Limit);
+    }
+
+    [Fact(Timeout = 120_000)]
+    public async Task FillDisk_OnAVolumeInMemory_IsRefused()
+    {
+        Assert.SkipUnless(Environment.UserName == "root", "only root may mount a volume");
+        await RemountAsync("-t", "tmpfs", "-o", "size=256m,mode=0755", "tmpfs");
+        await StartAsync();
+        var result = await OrderAsync(FaultOrders.Inject, new(FaultKind.FillDisk, "drill-1", 60));
+        Assert.True(result.Refused);
+        Assert.Contains("lies in memory (tmpfs)", result.Error, StringComparison.Ordinal);
+    }
+
+    /// <summary>An agent on a volume of its own.</summary>
+    private async Task RemountAsync(params string[] arguments)
+    {
+        var code = await DoAsync("mount", [.. arguments, _folder]);
+        Assert.SkipUnless(code == 0, $"mount {string.Join(' ', arguments)} fails here ({code})");
+        _mounted = true;
+        File.SetUnixFileMode(_folder, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute | UnixFileMode.GroupRead | UnixFileMode.GroupExecute | UnixFileMode.OtherRead | UnixFileMode.OtherExecute);
+        await _agent.DisposeAsync();
+        _agent = new AgentHost(_folder, "east");
+    }
+
+    private string Image => _folder.TrimEnd('/') + ".image";
+
+    /// <summary>A file with an empty file system in it.</summary>
+    private async Task<string> ImageAsync()
+    {
+        using (var file = File.Create(Image))
+            file.SetLength(300L << 20);
+        Assert.Equal(0, await DoAsync("mkfs.ext4", "-q", "-F", "-m", "0", Image));
+        return Image;
     }
 
     /// <summary>Two hosts with a cable between them: the packets of one are dropped, and come through again at the limit though nobody lifts it.</summary>

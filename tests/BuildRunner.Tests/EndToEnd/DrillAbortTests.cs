@@ -14,7 +14,7 @@ public sealed class DrillAbortTests(ITestOutputHelper output)
 
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
 
-    [Fact(Timeout = 600_000)]
+    [Fact(Timeout = 600_000), Trait("Category", "long")]
     public async Task Drills_UnderAutomaticFailover_RecoverEndureOrGoBack_AndLeaveNothing()
     {
         // The default lease: its verdict takes longer than the drill that takes itself back.

@@ -21,8 +21,8 @@ public sealed class FailoverTests(ITestOutputHelper output)
 
     [Theory(Timeout = 400_000)]
     [InlineData("us-west-1")]
-    [InlineData("eu-west-1")]
-    [InlineData("ap-south-1")]
+    [InlineData("eu-west-1", Traits = ["Category", "long"])]
+    [InlineData("ap-south-1", Traits = ["Category", "long"])]
     [InlineData(Resolved)]
     public async Task Failover_PrimaryKilledWhileAClientWrites_EveryAcknowledgedOrderIsThereOrCounted(string through)
     {

@@ -45,9 +45,9 @@ public sealed class LifeTests(ITestOutputHelper output)
     }
 
     [Theory(Timeout = 300_000)]
-    [InlineData(2)]
+    [InlineData(2, Traits = ["Category", "long"])]
     [InlineData(12)]
-    [InlineData(20)]
+    [InlineData(20, Traits = ["Category", "long"])]
     public async Task Dev_KilledWhileItStarts_LeavesNothingAndStartsAgain(int processes)
     {
         await using var sandbox = Sandbox.Empty();
