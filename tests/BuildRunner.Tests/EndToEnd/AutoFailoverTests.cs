@@ -17,7 +17,7 @@ public sealed class AutoFailoverTests(ITestOutputHelper output)
 
     [Theory(Timeout = 400_000)]
     [InlineData("kill")]
-    [InlineData("partition")]
+    [InlineData("partition", Traits = ["Category", "long"])]
     public async Task PrimaryLost_NoPowerDriver_TheLeaseRunsOutAndEveryAcknowledgedOrderIsThereOrCounted(string how)
     {
         await using var sandbox = await StartAsync();

@@ -12,7 +12,7 @@ public sealed class CrashPointTests(ITestOutputHelper output)
     /// <summary>A few points spread over the run, for every change.</summary>
     [Theory(Timeout = 300_000)]
     [InlineData(2, true, Traits = ["Category", "long"])]
-    [InlineData(5, true)]
+    [InlineData(5, true, Traits = ["Category", "long"])]
     [InlineData(8, false)]
     public async Task Failover_ServerDiesAfterAJournalWrite_TheRunIsFinished(int write, bool killed) => Assert.True(await CrashAsync(write, killed), "the server died");
 
