@@ -30,6 +30,9 @@ internal sealed record AgentState
     /// <summary>A demotion that Patroni was told of here, kept until the cluster takes writes again or follows another.</summary>
     public DemotionNote? Demotion { get; init; }
 
+    /// <summary>Members that Patroni's cluster here has listed of late, each with the time at which it did so last.</summary>
+    public IReadOnlyList<MemberNote> Members { get; init; } = [];
+
     /// <summary>Patroni's cluster here is being given a timeline of its own, see <see cref="Patroni.PatroniStep.Part"/>.</summary>
     public bool Parting { get; init; }
 
@@ -65,6 +68,12 @@ internal sealed record AgentState
 /// <param name="Epoch">The epoch that it ends.</param>
 /// <param name="Copies">Those that streamed from here before, and must hold all of it.</param>
 internal sealed record DemotionNote(long Epoch, IReadOnlyList<string> Copies);
+
+/// <param name="Name">As the cluster listed it.</param>
+/// <param name="Host">Where its PostgreSQL listened.</param>
+/// <param name="Port">And at which port.</param>
+/// <param name="Listed">When it was last seen in the list, to the hour.</param>
+internal sealed record MemberNote(string Name, string Host, int Port, DateTimeOffset Listed);
 
 /// <param name="Kind">What is broken.</param>
 /// <param name="Run">The drill's run.</param>

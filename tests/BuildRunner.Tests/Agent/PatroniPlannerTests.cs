@@ -118,6 +118,24 @@ public class PatroniPlannerTests
         Assert.False((cluster with { Upstream = null }).IsDemoted); // it would be promoted again
     }
 
+    /// <summary>A member whose Patroni died falls out of the list; its PostgreSQL may live on.</summary>
+    [Fact]
+    public void Members_ThatAreListedNoMore_AreAskedForAWeek()
+    {
+        var now = new DateTimeOffset(2026, 1, 1, 12, 0, 0, TimeSpan.Zero);
+        var both = new PatroniCluster([Member("a", true, "master", "running") with { Postgres = ("10.0.0.1", 5432) }, Member("b", false, "replica", "running") with { Postgres = ("10.0.0.2", 5432) }], null, false);
+        var one = both with { Members = [both.Members[1]] };
+        var known = PatroniMembers.Remember([], both, now);
+        Assert.Empty(PatroniMembers.Unlisted(known, both, now));
+        Assert.Same(known, PatroniMembers.Remember(known, both, now.AddMinutes(59)));
+        Assert.NotSame(known, PatroniMembers.Remember(known, both, now.AddMinutes(61)));
+
+        known = PatroniMembers.Remember(known, one, now.AddDays(6));
+        Assert.Equal("a at 10.0.0.1:5432", string.Join(", ", PatroniMembers.Unlisted(known, one, now.AddDays(6)).Select(m => $"{m.Name} at {m.Host}:{m.Port}")));
+        Assert.Empty(PatroniMembers.Unlisted(known, one, now.AddDays(8)));
+        Assert.Equal(["b"], PatroniMembers.Remember(known, one, now.AddDays(8)).Select(m => m.Name));
+    }
+
     [Fact]
     public void Receiving_NullsOnlyWhereThereIsSomethingToTakeAway()
     {

@@ -64,7 +64,8 @@ internal sealed class PatroniApi : IDisposable
     {
         var address = new Uri(new Uri((string)listed["api_url"]!), "/");
         var said = await GetAsync(new Uri(address, "patroni"), cancel);
-        return new PatroniMember((string?)listed["name"] ?? address.Authority, address, (string?)listed["role"] is "leader" or "standby_leader", (string?)said?["role"], (string?)said?["state"]);
+        return new PatroniMember((string?)listed["name"] ?? address.Authority, address, (string?)listed["role"] is "leader" or "standby_leader", (string?)said?["role"], (string?)said?["state"],
+            (string?)listed["host"] is { } host && listed["port"] is JsonValue port && port.TryGetValue<int>(out var number) ? (host, number) : null);
     }
 
     /// <summary>What a member says, whatever the status says of it; null: nothing.</summary>

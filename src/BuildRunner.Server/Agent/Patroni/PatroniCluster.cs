@@ -47,7 +47,8 @@ internal sealed record PatroniCluster(IReadOnlyList<PatroniMember> Members, Patr
 /// <param name="Leads">It holds the leader's lock, by the cluster's list.</param>
 /// <param name="Role">What it says of itself; null: it does not answer.</param>
 /// <param name="State">What its PostgreSQL is doing.</param>
-internal sealed record PatroniMember(string Name, Uri Api, bool Leads, string? Role, string? State)
+/// <param name="Postgres">Where that listens, by the cluster's list; null: it does not say.</param>
+internal sealed record PatroniMember(string Name, Uri Api, bool Leads, string? Role, string? State, (string Host, int Port)? Postgres = null)
 {
     public const string Running = "running";
 

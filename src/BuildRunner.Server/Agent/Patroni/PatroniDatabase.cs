@@ -29,7 +29,7 @@ internal sealed partial class PatroniDatabase(
     private readonly SemaphoreSlim _gate = new(1, 1);
     private readonly PostgresReader _reader = new(time);
     private readonly Damper _failures = new(time);
-    private (string Database, string Secret, PostgresSql Sql)? _sql;
+    private readonly PatroniSql _sql = new(options, network);
     private DatabaseReading? _last;
     private DatabaseState? _activity;
     private string? _decided;
@@ -56,10 +56,12 @@ internal sealed partial class PatroniDatabase(
             return;
         address.Write();
         var cluster = await api.ReadAsync(addresses, cancel);
+        if (cluster is not null && PatroniMembers.Remember(state.Current.Members, cluster, time.GetUtcNow()) is var members && !ReferenceEquals(members, state.Current.Members))
+            state.Change(s => s with { Members = members });
         var reading = await ReadAsync(assignment, cancel);
         var facts = new PatroniFacts(cluster, reading, fence.Current?.Epoch, Upstream(assignment)) { Confirmed = StartAsk is { } ask && assignment.ConfirmedAsk == ask };
         if (PatroniPlanner.NeedsTimelines(assignment, facts))
-            facts = facts with { Timelines = await TimelinesAsync(assignment, facts.Upstream!.Value, cancel) };
+            facts = facts with { Timelines = await _sql.TimelinesAsync(assignment, facts.Upstream!.Value, cancel) };
         var step = PatroniPlanner.Decide(assignment, state.Current, facts);
         if (step is not (PatroniStep.Ask or PatroniStep.Restore))
             StartAsk = null;
@@ -92,7 +94,7 @@ internal sealed partial class PatroniDatabase(
         // Kept before Patroni is told: whoever comes back to this knows that it was we who demoted, and for whom it was to wait.
         if (before is null && state.Current.Demotion?.Epoch != order.Epoch)
         {
-            var streaming = order.EndKnown ? await StreamingAsync(default, token) : [];
+            var streaming = order.EndKnown ? await _sql.StreamingAsync(Assignment, default, token) : [];
             state.Change(s => s with { Demotion = new(order.Epoch, streaming) });
         }
         var copies = order.EndKnown && state.Current.Demotion is { } demotion && demotion.Epoch == order.Epoch ? demotion.Copies : [];
@@ -113,7 +115,7 @@ internal sealed partial class PatroniDatabase(
             throw new InvalidOperationException($"The cluster in {options.Region} is no standby cluster: there is nothing to cut off.");
         var effect = state.Current.CutEpoch is not { } before || before < order.Epoch;
         state.Change(s => s with { CutEpoch = Math.Max(s.CutEpoch ?? 0, order.Epoch), RefusedEpoch = Math.Max(s.RefusedEpoch ?? 0, order.Epoch), Following = null });
-        var timeline = await Sql(Assignment).ScalarAsync<int?>("select received_tli from pg_stat_wal_receiver", token);
+        var timeline = await _sql.At(Assignment).ScalarAsync<int?>("select received_tli from pg_stat_wal_receiver", token);
         if (cluster.Upstream.Host is not null)
             await api.ChangeAsync(Leader(cluster), cluster.Receiving(null), token);
         return await EndAsync(timeline, effect, token);
@@ -123,7 +125,7 @@ internal sealed partial class PatroniDatabase(
     {
         var effect = state.Current.CutEpoch is not null;
         state.Change(s => s with { CutEpoch = null, RefusedEpoch = null, Following = null }); // the next pass sets whom to follow
-        try { return await WhereAsync(effect, token); }
+        try { return await _sql.WhereAsync(Assignment, effect, token); }
         catch (Exception error) when (error is NpgsqlException or TimeoutException) { return new CutResult(0, default, default, null, effect); }
     }, cancel);
 
@@ -151,13 +153,13 @@ internal sealed partial class PatroniDatabase(
 
     public async Task<InspectResult> InspectAsync(SwitchOrder order, CancellationToken cancel)
     {
-        await using var connection = await Sql(Assignment).OpenAsync(cancel);
+        await using var connection = await _sql.At(Assignment).OpenAsync(cancel);
         return await SwitchoverDesk.InspectAsync(connection, cancel);
     }
 
     public async Task<PrepareResult> PrepareAsync(SwitchOrder order, CancellationToken cancel)
     {
-        await using var connection = await Sql(Assignment).OpenAsync(cancel);
+        await using var connection = await _sql.At(Assignment).OpenAsync(cancel);
         var found = await SwitchoverDesk.InspectAsync(connection, cancel);
         var started = Stopwatch.GetTimestamp();
         for (var checkpoint = 0; checkpoint < 2; checkpoint++)
@@ -180,8 +182,8 @@ internal sealed partial class PatroniDatabase(
         if (state.Current.PrimaryEpoch != order.Epoch || fence.Current?.Epoch >= order.Epoch)
             throw new OrderRefusedException($"{options.Region} is not the primary of epoch {order.Epoch} (it is that of {state.Current.PrimaryEpoch?.ToString(CultureInfo.InvariantCulture) ?? "none"}) and seals nothing.");
         await ClusterAsync(cancel); // what could not be demoted is said before writes wait long
-        var at = Lsn.Parse(await Sql(Assignment).ScalarAsync<string>("select pg_current_wal_flush_lsn()::text", cancel) ?? "0/0");
-        return new SealResult(at, (await ForkAsync(cancel)).Timeline, false, Stopwatch.GetElapsedTime(started).TotalMilliseconds);
+        var at = Lsn.Parse(await _sql.At(Assignment).ScalarAsync<string>("select pg_current_wal_flush_lsn()::text", cancel) ?? "0/0");
+        return new SealResult(at, (await _sql.ForkAsync(Assignment, cancel)).Timeline, false, Stopwatch.GetElapsedTime(started).TotalMilliseconds);
     }
 
     /// <summary>Nothing is sealed and nothing was set.</summary>
@@ -194,7 +196,7 @@ internal sealed partial class PatroniDatabase(
         using var pace = new PeriodicTimer(Look);
         while (true)
         {
-            var replayed = Lsn.Parse(await Sql(Assignment).ScalarAsync<string>("select pg_last_wal_replay_lsn()::text", cancel) ?? "0/0");
+            var replayed = Lsn.Parse(await _sql.At(Assignment).ScalarAsync<string>("select pg_last_wal_replay_lsn()::text", cancel) ?? "0/0");
             if (replayed >= order.Until)
                 return new ReachResult(replayed, Stopwatch.GetElapsedTime(started).TotalMilliseconds);
             if (Stopwatch.GetElapsedTime(started) > limit)
@@ -211,7 +213,7 @@ internal sealed partial class PatroniDatabase(
         {
             case PatroniStep.Adopt adopt:
                 if (adopt.Mark)
-                    await WriteMarkerAsync(assignment.Epoch, null, cancel);
+                    await _sql.WriteMarkerAsync(Assignment, assignment.Epoch, null, cancel);
                 state.Change(s => s with { PrimaryEpoch = assignment.Epoch, Promoting = null, CutEpoch = null, Following = null });
                 Changed?.Invoke();
                 break;
@@ -285,13 +287,13 @@ internal sealed partial class PatroniDatabase(
         if (cluster.Upstream is null)
             await api.ChangeAsync(Leader(cluster), cluster.Receiving(null), cancel);
         cluster = await UntilAsync(c => c.IsDemoted, "has not demoted every member", cancel);
+        foreach (var member in PatroniMembers.Unlisted(state.Current.Members, cluster, time.GetUtcNow()))
+        {
+            if (await _sql.WhyNotSilentAsync(Assignment, member, cancel) is { } why)
+                throw new InvalidOperationException($"{member.Name} was a member of the cluster in {options.Region} and is listed no more, and {why}: it may go on taking writes. Start its Patroni, or end its PostgreSQL, and do this again.");
+        }
         return ($"{cluster} in {options.Region}; none takes writes", await EndAsync(null, true, cancel));
     }
-
-    /// <summary>Names of the copies that stream from here and hold everything up to a position, members of this cluster among them.</summary>
-    private async Task<string[]> StreamingAsync(Lsn holding, CancellationToken cancel) => (await Sql(Assignment).ScalarAsync<string>(
-        $"select coalesce(string_agg(application_name, chr(10)), '') from pg_stat_replication where state = 'streaming' and flush_lsn >= '{holding}' and application_name not like 'pg_%'", cancel) ?? "")
-        .Split('\n', StringSplitOptions.RemoveEmptyEntries);
 
     private async Task HeldAsync(IReadOnlyList<string> copies, Lsn end, CancellationToken cancel)
     {
@@ -299,7 +301,7 @@ internal sealed partial class PatroniDatabase(
         using var pace = new PeriodicTimer(Look);
         while (true)
         {
-            var missing = copies.Except(await PatientlyAsync(() => StreamingAsync(end, cancel), cancel)).ToList();
+            var missing = copies.Except(await PatientlyAsync(() => _sql.StreamingAsync(Assignment, end, cancel), cancel)).ToList();
             if (missing.Count == 0)
                 return;
             if (Stopwatch.GetElapsedTime(started) > ChangeMax)
@@ -314,8 +316,8 @@ internal sealed partial class PatroniDatabase(
         await TakeWritesAsync(cluster, cancel);
         var (timeline, fork) = await PatientlyAsync(async () =>
         {
-            await WriteMarkerAsync(order.Epoch, order.Run, cancel);
-            return await ForkAsync(cancel);
+            await _sql.WriteMarkerAsync(Assignment, order.Epoch, order.Run, cancel);
+            return await _sql.ForkAsync(Assignment, cancel);
         }, cancel);
         var effect = state.Current.PrimaryEpoch != order.Epoch;
         if (effect)
@@ -383,49 +385,13 @@ internal sealed partial class PatroniDatabase(
         using var pace = new PeriodicTimer(Look);
         while (true)
         {
-            if (await PatientlyAsync(() => Sql(Assignment).ScalarAsync<bool>(waits, cancel), cancel))
-                return await WhereAsync(effect, cancel) is var end && timeline is { } known ? end with { Timeline = known } : end;
+            if (await PatientlyAsync(() => _sql.At(Assignment).ScalarAsync<bool>(waits, cancel), cancel))
+                return await _sql.WhereAsync(Assignment, effect, cancel) is var end && timeline is { } known ? end with { Timeline = known } : end;
             if (Stopwatch.GetElapsedTime(started) > ChangeMax)
                 throw new TimeoutException($"The copy in {options.Region} has not come to the end of its WAL after {ChangeMax.TotalSeconds:F0} s.");
             await pace.WaitForNextTickAsync(cancel);
         }
     }
-
-    private async Task<CutResult> WhereAsync(bool effect, CancellationToken cancel)
-    {
-        var replayed = Lsn.Parse(await Sql(Assignment).ScalarAsync<string>("select pg_last_wal_replay_lsn()::text", cancel) ?? "0/0");
-        var timeline = await Sql(Assignment).ScalarAsync<int?>("select timeline_id from pg_control_checkpoint()", cancel) ?? 0;
-        return new CutResult(timeline, replayed, replayed, await Sql(Assignment).ScalarAsync<long?>("select max(epoch) from buildrunner.epoch", cancel), effect);
-    }
-
-    private async Task<(int Timeline, Lsn Fork)> ForkAsync(CancellationToken cancel) =>
-        await TimelineAsync(Sql(Assignment), cancel) is var (number, history) ? (number, history is null ? default : TimelineHistory.Began(history) ?? default) : default;
-
-    private async Task<(PatroniTimeline Here, PatroniTimeline There)?> TimelinesAsync(DatabaseAssignment assignment, (string Host, int Port) upstream, CancellationToken cancel)
-    {
-        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
-        limit.CancelAfter(ReadMax);
-        try
-        {
-            var there = PostgresSql.Primary(upstream.Host, upstream.Port, Secret(), assignment.DatabaseName);
-            return await there.ScalarAsync<bool>("select pg_is_in_recovery()", limit.Token) ? null : (await TimelineAsync(Sql(assignment), limit.Token), await TimelineAsync(there, limit.Token));
-        }
-        catch (Exception error) when (error is NpgsqlException || (error is OperationCanceledException && !cancel.IsCancellationRequested)) { return null; }
-    }
-
-    /// <summary>A primary's.</summary>
-    private static async Task<PatroniTimeline> TimelineAsync(PostgresSql sql, CancellationToken cancel)
-    {
-        var name = await sql.ScalarAsync<string>("select pg_walfile_name(pg_current_wal_insert_lsn())", cancel) ?? throw new InvalidOperationException("PostgreSQL named no WAL file.");
-        var number = int.Parse(name.AsSpan(0, 8), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture);
-        // A right that is missing keeps nobody from writing.
-        try { return new(number, number == 1 ? "" : await sql.ScalarAsync<string>($"select convert_from(pg_read_binary_file('pg_wal/{TimelineHistory.FileName(number)}'), 'UTF8')", cancel)); }
-        catch (PostgresException error) when (error.SqlState == PostgresErrorCodes.InsufficientPrivilege) { return new(number, null); }
-    }
-
-    /// <summary>The epoch's first transaction.</summary>
-    private Task WriteMarkerAsync(long epoch, string? run, CancellationToken cancel) => Sql(Assignment).ExecuteAsync(string.Create(CultureInfo.InvariantCulture,
-        $"insert into buildrunner.epoch (epoch, run, region) values ({epoch}, {(run is null ? "null" : PostgresSql.Quote(run))}, {PostgresSql.Quote(options.Region)}) on conflict (epoch) do nothing"), cancel);
 
     private void Require(long epoch, string what)
     {
@@ -441,7 +407,7 @@ internal sealed partial class PatroniDatabase(
     {
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
         limit.CancelAfter(ReadMax);
-        try { return await _reader.ReadAsync(assignment.Name, Sql(assignment), limit.Token); }
+        try { return await _reader.ReadAsync(assignment.Name, _sql.At(assignment), limit.Token); }
         catch (Exception error) when (!cancel.IsCancellationRequested)
         {
             if (_failures.Lets(ErrorClause.Of(error)))
@@ -472,17 +438,6 @@ internal sealed partial class PatroniDatabase(
             Effects = new(current.Promotions, ended?.Fences ?? 0),
         };
     }
-
-    /// <summary>The same as long as database and password are, and so the reader's connection too.</summary>
-    private PostgresSql Sql(DatabaseAssignment assignment)
-    {
-        var secret = Secret();
-        if (_sql is not { } kept || kept.Database != assignment.DatabaseName || kept.Secret != secret)
-            _sql = kept = (assignment.DatabaseName, secret, PostgresSql.Primary(options.Host, options.DatabasePort, secret, assignment.DatabaseName));
-        return kept.Sql;
-    }
-
-    private string Secret() => File.ReadAllText(Path.Combine(options.SecretsFolder ?? throw new InvalidOperationException("The agent has no folder of secrets (--secrets)."), "replication")).Trim();
 
     [LoggerMessage(Level = LogLevel.Information, Message = "Patroni: {Step}: {Reason}.")]
     private static partial void LogStep(ILogger logger, string step, string reason);

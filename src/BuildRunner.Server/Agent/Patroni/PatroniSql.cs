@@ -1,0 +1,77 @@
+using System.Net.Sockets;
+using BuildRunner.Client.Databases;
+using BuildRunner.Core.Databases;
+using BuildRunner.Server.Hosting;
+using Npgsql;
+
+namespace BuildRunner.Server.Agent.Patroni;
+
+/// <summary>What is asked of PostgreSQL by SQL where Patroni drives it: at the region's entry point, at another region's, and at single members.</summary>
+internal sealed class PatroniSql(AgentOptions options, INetwork network)
+{
+    private static readonly TimeSpan AnswerMax = TimeSpan.FromSeconds(1.5);
+    private (string Database, string Secret, PostgresSql Sql)? _kept;
+
+    /// <summary>The same as long as database and password are, and so the reader's connection too.</summary>
+    public PostgresSql At(DatabaseAssignment assignment)
+    {
+        var secret = Secret();
+        if (_kept is not { } kept || kept.Database != assignment.DatabaseName || kept.Secret != secret)
+            _kept = kept = (assignment.DatabaseName, secret, PostgresSql.Primary(options.Host, options.DatabasePort, secret, assignment.DatabaseName));
+        return kept.Sql;
+    }
+
+    private string Secret() => File.ReadAllText(Path.Combine(options.SecretsFolder ?? throw new InvalidOperationException("The agent has no folder of secrets (--secrets)."), "replication")).Trim();
+
+    /// <summary>Asks a member's PostgreSQL itself; null: it is a copy, or nobody listens where it did.</summary>
+    public async Task<string?> WhyNotSilentAsync(DatabaseAssignment assignment, MemberNote member, CancellationToken cancel)
+    {
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        limit.CancelAfter(AnswerMax);
+        var at = network.Map(member.Host, member.Port);
+        try { return await PostgresSql.Primary(at.Host, at.Port, Secret(), assignment.DatabaseName).ScalarAsync<bool>("select pg_is_in_recovery()", limit.Token) ? null : $"its PostgreSQL at {member.Host}:{member.Port} is a primary"; }
+        catch (NpgsqlException error) when (error.InnerException is SocketException { SocketErrorCode: SocketError.ConnectionRefused }) { return null; }
+        catch (Exception error) when (error is NpgsqlException or TimeoutException || (error is OperationCanceledException && !cancel.IsCancellationRequested)) { return $"its PostgreSQL at {member.Host}:{member.Port} does not say what it is ({ErrorClause.Of(error)})"; }
+    }
+
+    /// <summary>Names of the copies that stream from here and hold everything up to a position, members of this cluster among them.</summary>
+    public async Task<string[]> StreamingAsync(DatabaseAssignment assignment, Lsn holding, CancellationToken cancel) => (await At(assignment).ScalarAsync<string>(
+        $"select coalesce(string_agg(application_name, chr(10)), '') from pg_stat_replication where state = 'streaming' and flush_lsn >= '{holding}' and application_name not like 'pg_%'", cancel) ?? "")
+        .Split('\n', StringSplitOptions.RemoveEmptyEntries);
+
+    public async Task<CutResult> WhereAsync(DatabaseAssignment assignment, bool effect, CancellationToken cancel)
+    {
+        var replayed = Lsn.Parse(await At(assignment).ScalarAsync<string>("select pg_last_wal_replay_lsn()::text", cancel) ?? "0/0");
+        var timeline = await At(assignment).ScalarAsync<int?>("select timeline_id from pg_control_checkpoint()", cancel) ?? 0;
+        return new CutResult(timeline, replayed, replayed, await At(assignment).ScalarAsync<long?>("select max(epoch) from buildrunner.epoch", cancel), effect);
+    }
+
+    public async Task<(int Timeline, Lsn Fork)> ForkAsync(DatabaseAssignment assignment, CancellationToken cancel) =>
+        await TimelineAsync(At(assignment), cancel) is var (number, history) ? (number, history is null ? default : TimelineHistory.Began(history) ?? default) : default;
+
+    public async Task<(PatroniTimeline Here, PatroniTimeline There)?> TimelinesAsync(DatabaseAssignment assignment, (string Host, int Port) upstream, CancellationToken cancel)
+    {
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        limit.CancelAfter(AnswerMax);
+        try
+        {
+            var there = PostgresSql.Primary(upstream.Host, upstream.Port, Secret(), assignment.DatabaseName);
+            return await there.ScalarAsync<bool>("select pg_is_in_recovery()", limit.Token) ? null : (await TimelineAsync(At(assignment), limit.Token), await TimelineAsync(there, limit.Token));
+        }
+        catch (Exception error) when (error is NpgsqlException || (error is OperationCanceledException && !cancel.IsCancellationRequested)) { return null; }
+    }
+
+    /// <summary>A primary's.</summary>
+    private static async Task<PatroniTimeline> TimelineAsync(PostgresSql sql, CancellationToken cancel)
+    {
+        var name = await sql.ScalarAsync<string>("select pg_walfile_name(pg_current_wal_insert_lsn())", cancel) ?? throw new InvalidOperationException("PostgreSQL named no WAL file.");
+        var number = int.Parse(name.AsSpan(0, 8), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture);
+        // A right that is missing keeps nobody from writing.
+        try { return new(number, number == 1 ? "" : await sql.ScalarAsync<string>($"select convert_from(pg_read_binary_file('pg_wal/{TimelineHistory.FileName(number)}'), 'UTF8')", cancel)); }
+        catch (PostgresException error) when (error.SqlState == PostgresErrorCodes.InsufficientPrivilege) { return new(number, null); }
+    }
+
+    /// <summary>The epoch's first transaction.</summary>
+    public Task WriteMarkerAsync(DatabaseAssignment assignment, long epoch, string? run, CancellationToken cancel) => At(assignment).ExecuteAsync(string.Create(CultureInfo.InvariantCulture,
+        $"insert into buildrunner.epoch (epoch, run, region) values ({epoch}, {(run is null ? "null" : PostgresSql.Quote(run))}, {PostgresSql.Quote(options.Region)}) on conflict (epoch) do nothing"), cancel);
+}
