@@ -94,7 +94,7 @@ public sealed partial class ApplicationDatabase : IAsyncDisposable
             catch (Exception error) when (!cancel.IsCancellationRequested && IsBroken(error))
             {
                 last = error;
-                if (error is NpgsqlException and not PostgresException { SqlState: "40001" or "53300" })
+                if (IsLost(error))
                     pool.Source.Clear(); // those opened with it are likely dead too
             }
             finally { _reading.Release(); }
@@ -157,6 +157,14 @@ public sealed partial class ApplicationDatabase : IAsyncDisposable
         PostgresException { SqlState: var state } => state.StartsWith("57P", StringComparison.Ordinal) || state.StartsWith("08", StringComparison.Ordinal) || state is "40001" or "53300",
         NpgsqlException => true,
         ObjectDisposedException or TimeoutException or IOException => true,
+        _ => false,
+    };
+
+    /// <summary>The server ended or went away: not that it is slow, or that every connection is in use.</summary>
+    private static bool IsLost(Exception error) => error switch
+    {
+        PostgresException { SqlState: var state } => state.StartsWith("57P", StringComparison.Ordinal),
+        NpgsqlException { InnerException: IOException or System.Net.Sockets.SocketException } => true,
         _ => false,
     };
 

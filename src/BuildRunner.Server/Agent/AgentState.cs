@@ -33,8 +33,8 @@ internal sealed record AgentState
     /// <summary>Members that Patroni's cluster here has listed of late, each with the time at which it did so last.</summary>
     public IReadOnlyList<MemberNote> Members { get; init; } = [];
 
-    /// <summary>Patroni's cluster here is being given a timeline of its own, see <see cref="Patroni.PatroniStep.Part"/>.</summary>
-    public bool Parting { get; init; }
+    /// <summary>Patroni's cluster here took writes when another region's epoch was open already: its timeline may be its own, until it follows or is promoted.</summary>
+    public bool Stale { get; init; }
 
     /// <summary>Nothing is received from a primary of this epoch or an older one.</summary>
     public long? CutEpoch { get; init; }
@@ -66,8 +66,8 @@ internal sealed record AgentState
 }
 
 /// <param name="Epoch">The epoch that it ends.</param>
-/// <param name="Copies">Those that streamed from here before, and must hold all of it.</param>
-internal sealed record DemotionNote(long Epoch, IReadOnlyList<string> Copies);
+/// <param name="Copies">Those that streamed from here before, and must hold all of it; null: nobody asked.</param>
+internal sealed record DemotionNote(long Epoch, IReadOnlyList<string>? Copies);
 
 /// <param name="Name">As the cluster listed it.</param>
 /// <param name="Host">Where its PostgreSQL listened.</param>

@@ -9,8 +9,8 @@ internal sealed class SalvageKeeper(PostgresHome home, PostgresTools tools)
 {
     private const int SaidMax = 300;
 
-    /// <summary>Segments before the fork's own that are read for the time of the last kept commit.</summary>
-    private const int SegmentsBack = 4;
+    /// <summary>WAL before the fork's own segment that is read for the time of the last kept commit.</summary>
+    private const long BytesBack = 64 << 20;
 
     /// <summary>
     /// Reads the WAL past the fork. Nothing past it is a reading too, with zero commits; WAL that cannot be read to its end gives a reading
@@ -97,7 +97,7 @@ internal sealed class SalvageKeeper(PostgresHome home, PostgresTools tools)
     {
         var layout = home.Wal;
         var segment = layout.Segment(fork);
-        for (var back = 0; back <= SegmentsBack && segment - back > 0; back++)
+        for (var back = 0; back <= BytesBack / layout.SegmentBytes && segment - back > 0; back++)
         {
             if (back > 0 && !File.Exists(SegmentFile(timeline, segment - back)))
                 return null;

@@ -1,3 +1,4 @@
+using BuildRunner.Server.Agent;
 using System.Diagnostics;
 using BuildRunner.Core.Databases;
 using BuildRunner.Tests.Support;
@@ -35,11 +36,13 @@ public sealed class AgentRejoinTests : AgentPair
         await BeginAsync();
         await CutAsync(West, 1);
         await East.ExecuteAsync("insert into t values (9000)");
-        await BuildRunner.Server.Agent.PostgresSql.Local(East.Home.PermitFolder(), East.Port, "postgres", 30).ExecuteAsync("checkpoint", Cancel);
+        await PostgresSql.Local(East.Home.PermitFolder(), East.Port, "postgres", 30).ExecuteAsync("checkpoint", Cancel);
         await KillRegionAsync(East);
         var moved = await MoveWestAsync();
         var wal = Path.Combine(East.Home.Data, "pg_wal");
-        foreach (var segment in Directory.GetFiles(wal).Where(f => Path.GetFileName(f).Length == 24 && long.Parse(Path.GetFileName(f)[16..], System.Globalization.NumberStyles.HexNumber, null) == (long)moved.Fork.Bytes / 16 / 1024 / 1024))
+        var segments = Directory.GetFiles(wal, $"*{East.Home.Wal.FileName(1, East.Home.Wal.Segment(moved.Fork))}");
+        Assert.NotEmpty(segments);
+        foreach (var segment in segments)
             File.Delete(segment);
 
         await RejoinsUnknownAsync(moved, "missing");
@@ -53,12 +56,13 @@ public sealed class AgentRejoinTests : AgentPair
         await East.ExecuteAsync("insert into t select generate_series(9000, 19000)"); // many pages
         await KillRegionAsync(East);
         var moved = await MoveWestAsync();
-        var segment = (long)moved.Fork.Bytes / 16 / 1024 / 1024;
-        var at = ((long)moved.Fork.Bytes % (16 * 1024 * 1024)) + (20 * 8192);
-        await using (var file = File.OpenWrite(Path.Combine(East.Home.Data, "pg_wal", $"00000001{segment / 256:X8}{segment % 256:X8}")))
+        var layout = East.Home.Wal;
+        var damaged = (long)moved.Fork.Bytes + (20 * WalLayout.PageBytes);
+        for (var page = 0; page < 8; page++, damaged += WalLayout.PageBytes)
         {
-            file.Position = at;
-            file.Write(new byte[64 * 1024]);
+            await using var file = File.Open(Path.Combine(East.Home.Data, "pg_wal", layout.FileName(1, damaged / layout.SegmentBytes)), FileMode.Open);
+            file.Position = damaged % layout.SegmentBytes;
+            file.Write(new byte[Math.Min(WalLayout.PageBytes, layout.SegmentBytes - file.Position)]);
         }
         await RejoinsUnknownAsync(moved, "damaged");
     }
@@ -126,7 +130,7 @@ public sealed class AgentRejoinTests : AgentPair
     {
         await BeginAsync();
         await West.Guard.StopAsync(TimeSpan.FromSeconds(2), Cancel);
-        var sql = BuildRunner.Server.Agent.PostgresSql.Local(East.Home.PermitFolder(), East.Port, "postgres", 30);
+        var sql = PostgresSql.Local(East.Home.PermitFolder(), East.Port, "postgres", 30);
         await sql.ExecuteAsync($"alter system set wal_keep_size = 0", Cancel);
         await sql.ExecuteAsync($"alter system set max_slot_wal_keep_size = '1MB'", Cancel);
         await sql.ExecuteAsync("select pg_reload_conf()", Cancel);

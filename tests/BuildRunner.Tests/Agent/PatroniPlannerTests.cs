@@ -46,10 +46,14 @@ public class PatroniPlannerTests
     {
         var stale = Writes with { MarkerEpoch = 1 };
         Assert.IsType<PatroniStep.Part>(Decide(Standby, Leading, stale, timelines: (new(2, Left(1)), new(2, Left(1)))));
-        Assert.IsType<PatroniStep.Part>(Decide(Standby, Following, null, new() { Parting = true })); // cut short in the middle
+        var demoted = Cluster(new PatroniUpstream(null, null), "standby_leader");
+        Assert.IsType<PatroniStep.Part>(Decide(Standby, demoted, stale with { State = DatabaseState.Standby }, new() { Stale = true }, timelines: (new(2, Left(1)), new(2, Left(1))))); // cut short in the middle
+        Assert.IsType<PatroniStep.Follow>(Decide(Standby, demoted, stale with { State = DatabaseState.Standby }, timelines: (new(2, Left(1)), new(2, Left(1))))); // a copy that a run cut off
+        Assert.IsType<PatroniStep.Followed>(Decide(Standby, Following, stale with { State = DatabaseState.Standby }, new() { Stale = true })); // a person made it follow
         Assert.IsType<PatroniStep.Follow>(Decide(Standby, Leading, stale, timelines: (new(3, Left(1, 2)), new(2, Left(1)))));
-        Waits(Decide(Standby, Leading, stale), "does not tell its timeline");
-        Waits(Decide(Standby, Leading, stale with { State = DatabaseState.Standby }), "when Patroni has started PostgreSQL");
+        Assert.IsType<PatroniStep.Silence>(Decide(Standby, Leading, stale)); // nobody writes here meanwhile
+        Waits(Decide(Standby, demoted, stale with { State = DatabaseState.Standby }, new() { Stale = true }), "does not tell its timeline");
+        Waits(Decide(Standby, Leading, stale with { State = DatabaseState.Standby }), "Patroni is starting PostgreSQL");
     }
 
     /// <summary>Patroni compares numbers: of timelines that are the same by chance it sees nothing.</summary>
@@ -74,6 +78,7 @@ public class PatroniPlannerTests
         Waits(Decide(Primary, demoted, null, note, fenced: 2, confirmed: true), "ended here"); // a proof was given
         Waits(Decide(Primary with { Epoch = 3 }, demoted, null, note, confirmed: true), "a run promotes it");
         Waits(Decide(Primary, demoted, null, confirmed: true), "a run promotes it"); // by somebody else
+        Assert.IsType<PatroniStep.Adopt>(Decide(Primary, Leading, Writes, new() { PrimaryEpoch = 2, Demotion = new(2, null) })); // the note is taken off
         Waits(Decide(Primary with { Duty = DatabaseDuty.Keep, State = EpochState.Closing }, demoted, null, note, confirmed: true), "a run is deciding");
     }
 
@@ -120,7 +125,7 @@ public class PatroniPlannerTests
 
     /// <summary>A member whose Patroni died falls out of the list; its PostgreSQL may live on.</summary>
     [Fact]
-    public void Members_ThatAreListedNoMore_AreAskedForAWeek()
+    public void Members_ThatAreListedNoMore_AreAskedForADay()
     {
         var now = new DateTimeOffset(2026, 1, 1, 12, 0, 0, TimeSpan.Zero);
         var both = new PatroniCluster([Member("a", true, "master", "running") with { Postgres = ("10.0.0.1", 5432) }, Member("b", false, "replica", "running") with { Postgres = ("10.0.0.2", 5432) }], null, false);
@@ -130,10 +135,10 @@ public class PatroniPlannerTests
         Assert.Same(known, PatroniMembers.Remember(known, both, now.AddMinutes(59)));
         Assert.NotSame(known, PatroniMembers.Remember(known, both, now.AddMinutes(61)));
 
-        known = PatroniMembers.Remember(known, one, now.AddDays(6));
-        Assert.Equal("a at 10.0.0.1:5432", string.Join(", ", PatroniMembers.Unlisted(known, one, now.AddDays(6)).Select(m => $"{m.Name} at {m.Host}:{m.Port}")));
-        Assert.Empty(PatroniMembers.Unlisted(known, one, now.AddDays(8)));
-        Assert.Equal(["b"], PatroniMembers.Remember(known, one, now.AddDays(8)).Select(m => m.Name));
+        known = PatroniMembers.Remember(known, one, now.AddHours(20));
+        Assert.Equal("a at 10.0.0.1:5432", string.Join(", ", PatroniMembers.Unlisted(known, one, now.AddHours(20)).Select(m => $"{m.Name} at {m.Host}:{m.Port}")));
+        Assert.Empty(PatroniMembers.Unlisted(known, one, now.AddHours(30)));
+        Assert.Equal(["b"], PatroniMembers.Remember(known, one, now.AddHours(30)).Select(m => m.Name));
     }
 
     [Fact]

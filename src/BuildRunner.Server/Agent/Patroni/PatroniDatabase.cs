@@ -60,8 +60,8 @@ internal sealed partial class PatroniDatabase(
             state.Change(s => s with { Members = members });
         var reading = await ReadAsync(assignment, cancel);
         var facts = new PatroniFacts(cluster, reading, fence.Current?.Epoch, Upstream(assignment)) { Confirmed = StartAsk is { } ask && assignment.ConfirmedAsk == ask };
-        if (PatroniPlanner.NeedsTimelines(assignment, facts))
-            facts = facts with { Timelines = await _sql.TimelinesAsync(assignment, facts.Upstream!.Value, cancel) };
+        if (PatroniPlanner.NeedsTimelines(assignment, state.Current, facts))
+            facts = facts with { Timelines = await _sql.TimelinesAsync(assignment, reading!, facts.Upstream!.Value, cancel) };
         var step = PatroniPlanner.Decide(assignment, state.Current, facts);
         if (step is not (PatroniStep.Ask or PatroniStep.Restore))
             StartAsk = null;
@@ -70,6 +70,9 @@ internal sealed partial class PatroniDatabase(
             return;
         try
         {
+            // What was decided on may have been overtaken by an order since.
+            if (fence.Current?.Epoch != facts.Fenced || !ReferenceEquals(book.Current?.Database, assignment))
+                return;
             if (step.Reason != _decided)
                 LogStep(logger, step.GetType().Name, step.Reason);
             _decided = step.Reason;
@@ -92,12 +95,13 @@ internal sealed partial class PatroniDatabase(
     {
         var before = fence.Current is { } last && last.Epoch >= order.Epoch ? last : null;
         // Kept before Patroni is told: whoever comes back to this knows that it was we who demoted, and for whom it was to wait.
-        if (before is null && state.Current.Demotion?.Epoch != order.Epoch)
+        if (before is null && ((await ClusterAsync(token)).Upstream is null || state.Current.Demotion?.Epoch != order.Epoch))
         {
-            var streaming = order.EndKnown ? await _sql.StreamingAsync(Assignment, default, token) : [];
+            var streaming = order.EndKnown ? await _sql.StreamingAsync(Assignment, default, token) : null;
             state.Change(s => s with { Demotion = new(order.Epoch, streaming) });
         }
-        var copies = order.EndKnown && state.Current.Demotion is { } demotion && demotion.Epoch == order.Epoch ? demotion.Copies : [];
+        var copies = !order.EndKnown ? [] : (state.Current.Demotion is { } demotion && demotion.Epoch == order.Epoch ? demotion.Copies : null)
+            ?? throw new InvalidOperationException($"{options.Region} was demoted at epoch {order.Epoch} by an order that did not note which copies streamed from it: whether they hold all of it is not known.");
         var (evidence, end) = await DemoteAsync(token);
         var written = before ?? fence.Write(order.Epoch, order.Run, evidence, time.GetUtcNow());
         if (before is null)
@@ -181,7 +185,7 @@ internal sealed partial class PatroniDatabase(
         var started = Stopwatch.GetTimestamp();
         if (state.Current.PrimaryEpoch != order.Epoch || fence.Current?.Epoch >= order.Epoch)
             throw new OrderRefusedException($"{options.Region} is not the primary of epoch {order.Epoch} (it is that of {state.Current.PrimaryEpoch?.ToString(CultureInfo.InvariantCulture) ?? "none"}) and seals nothing.");
-        await ClusterAsync(cancel); // what could not be demoted is said before writes wait long
+        await AskUnlistedAsync(await ClusterAsync(cancel), cancel); // what could not be demoted is said before writes wait long
         var at = Lsn.Parse(await _sql.At(Assignment).ScalarAsync<string>("select pg_current_wal_flush_lsn()::text", cancel) ?? "0/0");
         return new SealResult(at, (await _sql.ForkAsync(Assignment, cancel)).Timeline, false, Stopwatch.GetElapsedTime(started).TotalMilliseconds);
     }
@@ -214,8 +218,12 @@ internal sealed partial class PatroniDatabase(
             case PatroniStep.Adopt adopt:
                 if (adopt.Mark)
                     await _sql.WriteMarkerAsync(Assignment, assignment.Epoch, null, cancel);
-                state.Change(s => s with { PrimaryEpoch = assignment.Epoch, Promoting = null, CutEpoch = null, Following = null });
+                state.Change(s => s with { Demotion = null, Stale = false, PrimaryEpoch = assignment.Epoch, Promoting = null, CutEpoch = null, Following = null });
                 Changed?.Invoke();
+                break;
+            case PatroniStep.Silence:
+                state.Change(s => s with { Stale = true });
+                await api.ChangeAsync(Leader(cluster!), cluster!.Receiving(null), cancel);
                 break;
             case PatroniStep.Follow follow:
                 await api.ChangeAsync(Leader(cluster!), cluster!.Receiving((follow.Host, follow.Port)), cancel);
@@ -223,12 +231,10 @@ internal sealed partial class PatroniDatabase(
                 Changed?.Invoke();
                 break;
             case PatroniStep.Part:
-                state.Change(s => s with { Parting = true });
+                state.Change(s => s with { Stale = true });
                 if (cluster!.Upstream is null)
                     await api.ChangeAsync(Leader(cluster), cluster.Receiving(null), cancel);
-                cluster = await UntilAsync(c => c.IsDemoted, "has not demoted every member", cancel);
-                await TakeWritesAsync(cluster, cancel);
-                state.Change(s => s with { Parting = false });
+                await TakeWritesAsync(await UntilAsync(c => c.IsDemoted, "has not demoted every member", cancel), cancel);
                 break;
             case PatroniStep.Ask:
                 if (StartAsk is null)
@@ -238,12 +244,12 @@ internal sealed partial class PatroniDatabase(
                 }
                 break;
             case PatroniStep.Restore:
+                StartAsk = null; // what was confirmed was confirmed for this once
                 await TakeWritesAsync(cluster!, cancel);
-                state.Change(s => s with { Demotion = null });
                 Changed?.Invoke();
                 break;
             case PatroniStep.Followed:
-                state.Change(s => s with { Demotion = null, PrimaryEpoch = null, Promoting = null, CutEpoch = null, Following = assignment.Primary });
+                state.Change(s => s with { Demotion = null, Stale = false, PrimaryEpoch = null, Promoting = null, CutEpoch = null, Following = assignment.Primary });
                 Changed?.Invoke();
                 break;
         }
@@ -287,12 +293,17 @@ internal sealed partial class PatroniDatabase(
         if (cluster.Upstream is null)
             await api.ChangeAsync(Leader(cluster), cluster.Receiving(null), cancel);
         cluster = await UntilAsync(c => c.IsDemoted, "has not demoted every member", cancel);
+        await AskUnlistedAsync(cluster, cancel);
+        return ($"{cluster} in {options.Region}; none takes writes", await EndAsync(null, true, cancel));
+    }
+
+    private async Task AskUnlistedAsync(PatroniCluster cluster, CancellationToken cancel)
+    {
         foreach (var member in PatroniMembers.Unlisted(state.Current.Members, cluster, time.GetUtcNow()))
         {
             if (await _sql.WhyNotSilentAsync(Assignment, member, cancel) is { } why)
-                throw new InvalidOperationException($"{member.Name} was a member of the cluster in {options.Region} and is listed no more, and {why}: it may go on taking writes. Start its Patroni, or end its PostgreSQL, and do this again.");
+                throw new InvalidOperationException($"{member.Name} was a member of the cluster in {options.Region} and is listed no more, and {why}: it may go on taking writes. Start its Patroni, so that it is listed; one that is gone for good counts no more {PatroniMembers.Kept.TotalHours:0} h after it was listed last.");
         }
-        return ($"{cluster} in {options.Region}; none takes writes", await EndAsync(null, true, cancel));
     }
 
     private async Task HeldAsync(IReadOnlyList<string> copies, Lsn end, CancellationToken cancel)
@@ -321,7 +332,7 @@ internal sealed partial class PatroniDatabase(
         }, cancel);
         var effect = state.Current.PrimaryEpoch != order.Epoch;
         if (effect)
-            state.Change(s => s with { Demotion = null, PrimaryEpoch = order.Epoch, Promoting = null, CutEpoch = null, Following = null, Promotions = s.Promotions + (counts ? 1 : 0) });
+            state.Change(s => s with { Demotion = null, Stale = false, PrimaryEpoch = order.Epoch, Promoting = null, CutEpoch = null, Following = null, Promotions = s.Promotions + (counts ? 1 : 0) });
         address.Write();
         LogPromoted(logger, order.Epoch, timeline, fork);
         return new PromoteResult(timeline, fork, effect, Stopwatch.GetElapsedTime(started).TotalMilliseconds);

@@ -7,7 +7,7 @@ namespace BuildRunner.Server.Agent.Patroni;
 internal static class PatroniMembers
 {
     /// <summary>One that was not listed for so long was taken out on purpose.</summary>
-    public static readonly TimeSpan Kept = TimeSpan.FromDays(7);
+    public static readonly TimeSpan Kept = TimeSpan.FromDays(1);
 
     /// <summary>Times are kept to the hour, so that what has not changed is not written again.</summary>
     private static readonly TimeSpan Grain = TimeSpan.FromHours(1);

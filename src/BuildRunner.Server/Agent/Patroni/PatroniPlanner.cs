@@ -26,8 +26,11 @@ internal static class PatroniPlanner
     }
 
     /// <summary>The timelines are to be compared before anything is decided.</summary>
-    public static bool NeedsTimelines(DatabaseAssignment assignment, PatroniFacts facts) =>
-        assignment is { Duty: DatabaseDuty.Standby, State: EpochState.Open } && facts is { Upstream: not null, Cluster.Upstream: null, Reading.State: DatabaseState.Primary };
+    public static bool NeedsTimelines(DatabaseAssignment assignment, AgentState state, PatroniFacts facts) =>
+        assignment is { Duty: DatabaseDuty.Standby, State: EpochState.Open } && facts is { Upstream: not null, Reading: not null, Cluster: { } cluster } && IsApart(cluster, state);
+
+    /// <summary>A cluster that takes writes, or did when the epoch was open elsewhere, and follows nobody yet.</summary>
+    private static bool IsApart(PatroniCluster cluster, AgentState state) => cluster.Upstream is null || (cluster.Upstream.Host is null && state.Stale);
 
     private static PatroniStep Primary(DatabaseAssignment assignment, AgentState state, PatroniCluster cluster, PatroniFacts facts)
     {
@@ -46,7 +49,7 @@ internal static class PatroniPlanner
             return new PatroniStep.Adopt(Mark: true) { Reason = "the first epoch begins with the cluster that is there" };
         if (reading.MarkerEpoch != assignment.Epoch)
             return Wait($"the data here bears the marker of epoch {reading.MarkerEpoch?.ToString(CultureInfo.InvariantCulture) ?? "none"}, not of {assignment.Epoch}");
-        return state.PrimaryEpoch == assignment.Epoch
+        return state.PrimaryEpoch == assignment.Epoch && state is { Demotion: null, Stale: false }
             ? Wait("it takes writes")
             : new PatroniStep.Adopt(Mark: false) { Reason = $"it is the primary of epoch {assignment.Epoch}" };
     }
@@ -54,19 +57,21 @@ internal static class PatroniPlanner
     private static PatroniStep Standby(DatabaseAssignment assignment, AgentState state, PatroniCluster cluster, PatroniFacts facts, (string Host, int Port) to)
     {
         var reading = facts.Reading;
-        if (state.Parting)
-            return new PatroniStep.Part { Reason = "goes on giving the cluster a timeline of its own" };
         // A cluster that takes writes is demoted only when an epoch of this house has ended there: one that was never taken over may be the real primary.
         if (cluster.Upstream is null && !(reading?.MarkerEpoch < assignment.Epoch))
             return Wait(reading?.MarkerEpoch is { } marker ? $"it takes writes and bears the marker of epoch {marker}, which is not before {assignment.Epoch}" : "it takes writes and bears no epoch's marker: whether it was ever a copy of this database is not known; a person decides");
         if (state.CutEpoch >= assignment.Epoch)
             return Wait("a run has cut it off");
-        if (cluster.Upstream is null)
+        if (IsApart(cluster, state))
         {
-            if (reading is not { State: DatabaseState.Primary })
-                return Wait($"epoch {assignment.Epoch} is open in {assignment.Primary}: becomes its standby cluster when Patroni has started PostgreSQL here, whose timeline tells whether it is to be rewound");
+            if (cluster.Upstream is null && reading is not { State: DatabaseState.Primary })
+                return Wait($"epoch {assignment.Epoch} is open in {assignment.Primary}, and Patroni is starting PostgreSQL here");
             if (facts.Timelines is not { } timelines)
-                return Wait($"epoch {assignment.Epoch} is open in {assignment.Primary}, whose PostgreSQL does not tell its timeline yet");
+            {
+                return cluster.Upstream is null
+                    ? new PatroniStep.Silence { Reason = $"epoch {assignment.Epoch} is open in {assignment.Primary}, whose PostgreSQL does not tell its timeline yet: until then nobody writes here" }
+                    : Wait($"{assignment.Primary} does not tell its timeline yet");
+            }
             if (!timelines.Here.IsRewoundTo(timelines.There))
                 return new PatroniStep.Part { Reason = $"both this cluster and {assignment.Primary} have a timeline {timelines.Here.Number}, and they are not the same: Patroni would not see it" };
         }

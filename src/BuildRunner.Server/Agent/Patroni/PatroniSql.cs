@@ -1,4 +1,3 @@
-using System.Net.Sockets;
 using BuildRunner.Client.Databases;
 using BuildRunner.Core.Databases;
 using BuildRunner.Server.Hosting;
@@ -10,6 +9,7 @@ namespace BuildRunner.Server.Agent.Patroni;
 internal sealed class PatroniSql(AgentOptions options, INetwork network)
 {
     private static readonly TimeSpan AnswerMax = TimeSpan.FromSeconds(1.5);
+    private static readonly TimeSpan FarMax = TimeSpan.FromSeconds(5);
     private (string Database, string Secret, PostgresSql Sql)? _kept;
 
     /// <summary>The same as long as database and password are, and so the reader's connection too.</summary>
@@ -23,14 +23,13 @@ internal sealed class PatroniSql(AgentOptions options, INetwork network)
 
     private string Secret() => File.ReadAllText(Path.Combine(options.SecretsFolder ?? throw new InvalidOperationException("The agent has no folder of secrets (--secrets)."), "replication")).Trim();
 
-    /// <summary>Asks a member's PostgreSQL itself; null: it is a copy, or nobody listens where it did.</summary>
+    /// <summary>Asks a member's PostgreSQL itself; null: it says that it is a copy. A connection that is refused says nothing: a firewall refuses too.</summary>
     public async Task<string?> WhyNotSilentAsync(DatabaseAssignment assignment, MemberNote member, CancellationToken cancel)
     {
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
         limit.CancelAfter(AnswerMax);
         var at = network.Map(member.Host, member.Port);
         try { return await PostgresSql.Primary(at.Host, at.Port, Secret(), assignment.DatabaseName).ScalarAsync<bool>("select pg_is_in_recovery()", limit.Token) ? null : $"its PostgreSQL at {member.Host}:{member.Port} is a primary"; }
-        catch (NpgsqlException error) when (error.InnerException is SocketException { SocketErrorCode: SocketError.ConnectionRefused }) { return null; }
         catch (Exception error) when (error is NpgsqlException or TimeoutException || (error is OperationCanceledException && !cancel.IsCancellationRequested)) { return $"its PostgreSQL at {member.Host}:{member.Port} does not say what it is ({ErrorClause.Of(error)})"; }
     }
 
@@ -46,29 +45,43 @@ internal sealed class PatroniSql(AgentOptions options, INetwork network)
         return new CutResult(timeline, replayed, replayed, await At(assignment).ScalarAsync<long?>("select max(epoch) from buildrunner.epoch", cancel), effect);
     }
 
-    public async Task<(int Timeline, Lsn Fork)> ForkAsync(DatabaseAssignment assignment, CancellationToken cancel) =>
-        await TimelineAsync(At(assignment), cancel) is var (number, history) ? (number, history is null ? default : TimelineHistory.Began(history) ?? default) : default;
-
-    public async Task<(PatroniTimeline Here, PatroniTimeline There)?> TimelinesAsync(DatabaseAssignment assignment, (string Host, int Port) upstream, CancellationToken cancel)
+    public async Task<(int Timeline, Lsn Fork)> ForkAsync(DatabaseAssignment assignment, CancellationToken cancel)
     {
-        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
-        limit.CancelAfter(AnswerMax);
-        try
-        {
-            var there = PostgresSql.Primary(upstream.Host, upstream.Port, Secret(), assignment.DatabaseName);
-            return await there.ScalarAsync<bool>("select pg_is_in_recovery()", limit.Token) ? null : (await TimelineAsync(At(assignment), limit.Token), await TimelineAsync(there, limit.Token));
-        }
-        catch (Exception error) when (error is NpgsqlException || (error is OperationCanceledException && !cancel.IsCancellationRequested)) { return null; }
+        await using var connection = await At(assignment).OpenAsync(cancel);
+        var (number, history) = await PrimaryTimelineAsync(connection, cancel) ?? throw new InvalidOperationException("PostgreSQL is no primary and named no WAL file.");
+        return (number, history is null ? default : TimelineHistory.Began(history) ?? default);
     }
 
-    /// <summary>A primary's.</summary>
-    private static async Task<PatroniTimeline> TimelineAsync(PostgresSql sql, CancellationToken cancel)
+    /// <summary>Null: the other does not say, or is no primary. It may be far: a connection takes some six ways there and back.</summary>
+    public async Task<(PatroniTimeline Here, PatroniTimeline There)?> TimelinesAsync(DatabaseAssignment assignment, DatabaseReading here, (string Host, int Port) upstream, CancellationToken cancel)
     {
-        var name = await sql.ScalarAsync<string>("select pg_walfile_name(pg_current_wal_insert_lsn())", cancel) ?? throw new InvalidOperationException("PostgreSQL named no WAL file.");
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        limit.CancelAfter(FarMax);
+        try
+        {
+            await using var far = await PostgresSql.Primary(upstream.Host, upstream.Port, Secret(), assignment.DatabaseName).OpenAsync(limit.Token);
+            if (here.Timeline is not { } own || await PrimaryTimelineAsync(far, limit.Token) is not { } there)
+                return null;
+            await using var near = await At(assignment).OpenAsync(limit.Token);
+            return (new(own, await HistoryAsync(near, own, limit.Token)), there);
+        }
+        catch (Exception error) when (error is NpgsqlException or TimeoutException || (error is OperationCanceledException && !cancel.IsCancellationRequested)) { return null; }
+    }
+
+    /// <summary>Null: it is no primary.</summary>
+    private static async Task<PatroniTimeline?> PrimaryTimelineAsync(NpgsqlConnection connection, CancellationToken cancel)
+    {
+        if (await connection.ScalarAsync<string>("select case when not pg_is_in_recovery() then pg_walfile_name(pg_current_wal_insert_lsn()) end", cancel) is not { } name)
+            return null;
         var number = int.Parse(name.AsSpan(0, 8), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture);
-        // A right that is missing keeps nobody from writing.
-        try { return new(number, number == 1 ? "" : await sql.ScalarAsync<string>($"select convert_from(pg_read_binary_file('pg_wal/{TimelineHistory.FileName(number)}'), 'UTF8')", cancel)); }
-        catch (PostgresException error) when (error.SqlState == PostgresErrorCodes.InsufficientPrivilege) { return new(number, null); }
+        return new(number, await HistoryAsync(connection, number, cancel));
+    }
+
+    /// <summary>Null: it may not be read, which keeps nobody from writing.</summary>
+    private static async Task<string?> HistoryAsync(NpgsqlConnection connection, int timeline, CancellationToken cancel)
+    {
+        try { return timeline == 1 ? "" : await connection.ScalarAsync<string>($"select convert_from(pg_read_binary_file('pg_wal/{TimelineHistory.FileName(timeline)}'), 'UTF8')", cancel); }
+        catch (PostgresException) { return null; }
     }
 
     /// <summary>The epoch's first transaction.</summary>

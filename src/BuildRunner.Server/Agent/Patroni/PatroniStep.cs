@@ -21,6 +21,9 @@ internal abstract record PatroniStep
     /// </summary>
     public sealed record Part : PatroniStep;
 
+    /// <summary>Be a standby cluster of nobody: an epoch is open elsewhere, and from where to go on is not known yet.</summary>
+    public sealed record Silence : PatroniStep;
+
     /// <summary>It was demoted for a run that never had its proof, and the epoch may be open still: ask the server.</summary>
     public sealed record Ask : PatroniStep;
 
