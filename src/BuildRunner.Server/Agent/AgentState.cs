@@ -33,8 +33,8 @@ internal sealed record AgentState
     /// <summary>Members that Patroni's cluster here has listed of late, each with the time at which it did so last.</summary>
     public IReadOnlyList<MemberNote> Members { get; init; } = [];
 
-    /// <summary>Patroni's cluster here took writes when another region's epoch was open already: its timeline may be its own, until it follows or is promoted.</summary>
-    public bool Stale { get; init; }
+    /// <summary>Number of the timeline on which Patroni's cluster here took writes when another region's epoch was open already (0: not known); null: it did not, or follows since.</summary>
+    public int? Stale { get; init; }
 
     /// <summary>Nothing is received from a primary of this epoch or an older one.</summary>
     public long? CutEpoch { get; init; }
@@ -106,6 +106,21 @@ internal sealed class AgentStateFile
     }
 
     public AgentState Current => Volatile.Read(ref _state);
+
+    /// <summary>Takes back what a run had cut off or refused, unless a newer one needs it; whether it is receiving again.</summary>
+    public bool LiftCut(string run)
+    {
+        var effect = false;
+        Change(s =>
+        {
+            var (cut, refused) = (CutMark.Lift(s.CutEpoch, s.CutRun, run), CutMark.Lift(s.RefusedEpoch, s.RefusedRun, run));
+            effect = cut && s.CutEpoch is not null;
+            if (cut)
+                s = s with { CutEpoch = null, CutRun = null, Following = null };
+            return refused ? s with { RefusedEpoch = null, RefusedRun = null } : s;
+        });
+        return effect;
+    }
 
     /// <summary>Changes the state; returns when the change would survive a loss of power.</summary>
     public AgentState Change(Func<AgentState, AgentState> change)

@@ -93,16 +93,8 @@ internal sealed partial class DatabaseOrderDesk(
 
     public Task<CutResult> UncutAsync(CutOrder order, CancellationToken cancel) => keeper.ExclusiveAsync(DatabaseState.Standby, async token =>
     {
-        var effect = false;
         // The next pass sets whom to follow, from the assignment. That is all: a PostgreSQL that is down now follows when it is up.
-        state.Change(s =>
-        {
-            var (cut, refused) = (CutMark.Lift(s.CutEpoch, s.CutRun, order.Run), CutMark.Lift(s.RefusedEpoch, s.RefusedRun, order.Run));
-            effect = cut && s.CutEpoch is not null;
-            if (cut)
-                s = s with { CutEpoch = null, CutRun = null, Following = null };
-            return refused ? s with { RefusedEpoch = null, RefusedRun = null } : s;
-        });
+        var effect = state.LiftCut(order.Run);
         try
         {
             var sql = driver.Local(Assignment.DatabaseName);

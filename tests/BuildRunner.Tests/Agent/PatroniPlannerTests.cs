@@ -35,25 +35,31 @@ public class PatroniPlannerTests
     public void Decide_EpochEndedHere_Waits() => Waits(Decide(Primary, Leading, Writes, fenced: 2), "ended here");
 
     [Fact]
-    public void Decide_StalePrimary_IsMadeAStandbyCluster()
+    public void Decide_StalePrimary_IsSilencedBeforeAnythingIsAsked()
     {
-        var follow = Assert.IsType<PatroniStep.Follow>(Decide(Standby, Leading, Writes with { MarkerEpoch = 1 }, new() { SeenEpoch = 2, PrimaryEpoch = 1 }, timelines: (new(1, ""), new(2, Left(1)))));
-        Assert.Equal(("east", Upstream.Host, Upstream.Port), (follow.Region, follow.Host, follow.Port));
+        Assert.IsType<PatroniStep.Silence>(Decide(Standby, Leading, Writes with { MarkerEpoch = 1 }, new() { SeenEpoch = 2, PrimaryEpoch = 1 }));
+        Assert.IsType<PatroniStep.Silence>(Decide(Standby, Leading, null, new() { SeenEpoch = 2, PrimaryEpoch = 1 })); // its PostgreSQL lets nobody look
+        Assert.IsType<PatroniStep.Silence>(Decide(Standby, Leading, Writes with { MarkerEpoch = 1 }, new() { CutEpoch = 2 }));
+        Waits(Decide(Standby, Leading, null), "bears no epoch's marker");
+        Waits(Decide(Standby, Leading, Writes), "not before 2");
     }
 
     [Fact]
-    public void Decide_StalePrimaryWithTheNewOnesTimeline_GetsOneOfItsOwnFirst()
+    public void Decide_SilencedWithTheNewOnesTimeline_GetsOneOfItsOwnFirst()
     {
-        var stale = Writes with { MarkerEpoch = 1 };
-        Assert.IsType<PatroniStep.Part>(Decide(Standby, Leading, stale, timelines: (new(2, Left(1)), new(2, Left(1)))));
-        var demoted = Cluster(new PatroniUpstream(null, null), "standby_leader");
-        Assert.IsType<PatroniStep.Part>(Decide(Standby, demoted, stale with { State = DatabaseState.Standby }, new() { Stale = true }, timelines: (new(2, Left(1)), new(2, Left(1))))); // cut short in the middle
-        Assert.IsType<PatroniStep.Follow>(Decide(Standby, demoted, stale with { State = DatabaseState.Standby }, timelines: (new(2, Left(1)), new(2, Left(1))))); // a copy that a run cut off
-        Assert.IsType<PatroniStep.Followed>(Decide(Standby, Following, stale with { State = DatabaseState.Standby }, new() { Stale = true })); // a person made it follow
-        Assert.IsType<PatroniStep.Follow>(Decide(Standby, Leading, stale, timelines: (new(3, Left(1, 2)), new(2, Left(1)))));
-        Assert.IsType<PatroniStep.Silence>(Decide(Standby, Leading, stale)); // nobody writes here meanwhile
-        Waits(Decide(Standby, demoted, stale with { State = DatabaseState.Standby }, new() { Stale = true }), "does not tell its timeline");
-        Waits(Decide(Standby, Leading, stale with { State = DatabaseState.Standby }), "Patroni is starting PostgreSQL");
+        var silenced = Cluster(new PatroniUpstream(null, null), "standby_leader");
+        var reading = Writes with { MarkerEpoch = 1, State = DatabaseState.Standby };
+        var stale = new AgentState { Stale = 2 };
+        Assert.IsType<PatroniStep.Part>(Decide(Standby, silenced, reading, stale, timelines: (new(2, Left(1)), new(2, Left(1)))));
+        var follow = Assert.IsType<PatroniStep.Follow>(Decide(Standby, silenced, reading, stale, timelines: (new(3, Left(1, 2)), new(2, Left(1)))));
+        Assert.Equal(("east", Upstream.Host, Upstream.Port), (follow.Region, follow.Host, follow.Port));
+        Waits(Decide(Standby, silenced, reading, stale), "not known yet");
+        Waits(Decide(Standby, silenced, null, stale), "not known yet");
+
+        // A healthy copy on its primary's own timeline is none of these, whatever was noted once.
+        Assert.IsType<PatroniStep.Follow>(Decide(Standby, silenced, reading, timelines: (new(2, Left(1)), new(2, Left(1)))));
+        Assert.IsType<PatroniStep.Follow>(Decide(Standby, silenced, reading with { MarkerEpoch = 2 }, stale, timelines: (new(2, Left(1)), new(2, Left(1)))));
+        Assert.IsType<PatroniStep.Followed>(Decide(Standby, Following, reading, stale with { Following = "east" })); // and the note goes
     }
 
     /// <summary>Patroni compares numbers: of timelines that are the same by chance it sees nothing.</summary>

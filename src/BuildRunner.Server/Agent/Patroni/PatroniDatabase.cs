@@ -61,7 +61,7 @@ internal sealed partial class PatroniDatabase(
         var reading = await ReadAsync(assignment, cancel);
         var facts = new PatroniFacts(cluster, reading, fence.Current?.Epoch, Upstream(assignment)) { Confirmed = StartAsk is { } ask && assignment.ConfirmedAsk == ask };
         if (PatroniPlanner.NeedsTimelines(assignment, state.Current, facts))
-            facts = facts with { Timelines = await _sql.TimelinesAsync(assignment, reading!, facts.Upstream!.Value, cancel) };
+            facts = facts with { Timelines = await _sql.TimelinesAsync(assignment, Math.Max(reading!.Timeline ?? 0, state.Current.Stale ?? 0), facts.Upstream!.Value, cancel) };
         var step = PatroniPlanner.Decide(assignment, state.Current, facts);
         if (step is not (PatroniStep.Ask or PatroniStep.Restore))
             StartAsk = null;
@@ -91,7 +91,13 @@ internal sealed partial class PatroniDatabase(
     /// Demotes. In a planned move it comes back only when every copy that streamed from here holds all that was ever written here: a demoted leader goes on
     /// serving its WAL. When they do not come, the run takes it back and this region goes on as the next epoch.
     /// </summary>
-    public Task<FenceResult> FenceAsync(FenceOrder order, CancellationToken cancel) => AloneAsync(DatabaseState.Fenced, async token =>
+    public Task<FenceResult> FenceAsync(FenceOrder order, CancellationToken cancel)
+    {
+        var arrived = Stopwatch.GetTimestamp();
+        return AloneAsync(DatabaseState.Fenced, token => FenceAsync(order, arrived, token), cancel, urgent: true);
+    }
+
+    private async Task<FenceResult> FenceAsync(FenceOrder order, long arrived, CancellationToken token)
     {
         var before = fence.Current is { } last && last.Epoch >= order.Epoch ? last : null;
         // Kept before Patroni is told: whoever comes back to this knows that it was we who demoted, and for whom it was to wait.
@@ -103,6 +109,9 @@ internal sealed partial class PatroniDatabase(
         var copies = !order.EndKnown ? [] : (state.Current.Demotion is { } demotion && demotion.Epoch == order.Epoch ? demotion.Copies : null)
             ?? throw new InvalidOperationException($"{options.Region} was demoted at epoch {order.Epoch} by an order that did not note which copies streamed from it: whether they hold all of it is not known.");
         var (evidence, end) = await DemoteAsync(token);
+        // A run that has given up may have opened the epoch again, and one that is fenced takes no writes any more.
+        if (before is null && Stopwatch.GetElapsedTime(arrived) > ChangeMax)
+            throw new TimeoutException($"{options.Region} was demoted only after {Stopwatch.GetElapsedTime(arrived).TotalSeconds:0.0} s, for which no run waits: it gave no proof.");
         var written = before ?? fence.Write(order.Epoch, order.Run, evidence, time.GetUtcNow());
         if (before is null)
             LogDemoted(logger, order.Epoch, evidence);
@@ -110,7 +119,7 @@ internal sealed partial class PatroniDatabase(
         if (copies.Count > 0)
             await HeldAsync(copies, end.Replayed, token);
         return new FenceResult(Proof(written), before is null, end.Replayed);
-    }, cancel, urgent: true);
+    }
 
     public Task<CutResult> CutAsync(CutOrder order, CancellationToken cancel) => AloneAsync(DatabaseState.Standby, async token =>
     {
@@ -118,7 +127,7 @@ internal sealed partial class PatroniDatabase(
         if (cluster.Upstream is null)
             throw new InvalidOperationException($"The cluster in {options.Region} is no standby cluster: there is nothing to cut off.");
         var effect = state.Current.CutEpoch is not { } before || before < order.Epoch;
-        state.Change(s => s with { CutEpoch = Math.Max(s.CutEpoch ?? 0, order.Epoch), RefusedEpoch = Math.Max(s.RefusedEpoch ?? 0, order.Epoch), Following = null });
+        state.Change(s => s with { CutEpoch = Math.Max(s.CutEpoch ?? 0, order.Epoch), CutRun = order.Run, RefusedEpoch = Math.Max(s.RefusedEpoch ?? 0, order.Epoch), RefusedRun = order.Run, Following = null });
         var timeline = await _sql.At(Assignment).ScalarAsync<int?>("select received_tli from pg_stat_wal_receiver", token);
         if (cluster.Upstream.Host is not null)
             await api.ChangeAsync(Leader(cluster), cluster.Receiving(null), token);
@@ -127,8 +136,7 @@ internal sealed partial class PatroniDatabase(
 
     public Task<CutResult> UncutAsync(CutOrder order, CancellationToken cancel) => AloneAsync(DatabaseState.Standby, async token =>
     {
-        var effect = state.Current.CutEpoch is not null;
-        state.Change(s => s with { CutEpoch = null, RefusedEpoch = null, Following = null }); // the next pass sets whom to follow
+        var effect = state.LiftCut(order.Run); // the next pass sets whom to follow
         try { return await _sql.WhereAsync(Assignment, effect, token); }
         catch (Exception error) when (error is NpgsqlException or TimeoutException) { return new CutResult(0, default, default, null, effect); }
     }, cancel);
@@ -218,23 +226,20 @@ internal sealed partial class PatroniDatabase(
             case PatroniStep.Adopt adopt:
                 if (adopt.Mark)
                     await _sql.WriteMarkerAsync(Assignment, assignment.Epoch, null, cancel);
-                state.Change(s => s with { Demotion = null, Stale = false, PrimaryEpoch = assignment.Epoch, Promoting = null, CutEpoch = null, Following = null });
+                state.Change(s => s with { Demotion = null, Stale = null, PrimaryEpoch = assignment.Epoch, Promoting = null, CutEpoch = null, CutRun = null, Following = null });
                 Changed?.Invoke();
                 break;
             case PatroniStep.Silence:
-                state.Change(s => s with { Stale = true });
-                await api.ChangeAsync(Leader(cluster!), cluster!.Receiving(null), cancel);
+                await SilenceAsync(cluster!, _last?.Timeline, cancel);
                 break;
             case PatroniStep.Follow follow:
                 await api.ChangeAsync(Leader(cluster!), cluster!.Receiving((follow.Host, follow.Port)), cancel);
-                state.Change(s => s with { Following = follow.Region, CutEpoch = null });
+                state.Change(s => s with { Following = follow.Region, CutEpoch = null, CutRun = null, Stale = null });
                 Changed?.Invoke();
                 break;
             case PatroniStep.Part:
-                state.Change(s => s with { Stale = true });
-                if (cluster!.Upstream is null)
-                    await api.ChangeAsync(Leader(cluster), cluster.Receiving(null), cancel);
                 await TakeWritesAsync(await UntilAsync(c => c.IsDemoted, "has not demoted every member", cancel), cancel);
+                await SilenceAsync(await ClusterAsync(cancel), (await _sql.ForkAsync(assignment, cancel)).Timeline, cancel);
                 break;
             case PatroniStep.Ask:
                 if (StartAsk is null)
@@ -249,10 +254,18 @@ internal sealed partial class PatroniDatabase(
                 Changed?.Invoke();
                 break;
             case PatroniStep.Followed:
-                state.Change(s => s with { Demotion = null, Stale = false, PrimaryEpoch = null, Promoting = null, CutEpoch = null, Following = assignment.Primary });
+                state.Change(s => s with { Demotion = null, Stale = null, PrimaryEpoch = null, Promoting = null, CutEpoch = null, CutRun = null, Following = assignment.Primary });
                 Changed?.Invoke();
                 break;
         }
+    }
+
+    /// <summary>The timeline is kept: a demoted cluster's control file may lag behind it, and nothing else tells the number after a restart of this agent.</summary>
+    private async Task SilenceAsync(PatroniCluster cluster, int? timeline, CancellationToken cancel)
+    {
+        state.Change(s => s with { Stale = Math.Max(s.Stale ?? 0, timeline ?? 0) });
+        if (cluster.Upstream is null)
+            await api.ChangeAsync(Leader(cluster), cluster.Receiving(null), cancel);
     }
 
     /// <summary>Runs an order alone, and tells at once what became of it.</summary>
@@ -332,7 +345,7 @@ internal sealed partial class PatroniDatabase(
         }, cancel);
         var effect = state.Current.PrimaryEpoch != order.Epoch;
         if (effect)
-            state.Change(s => s with { Demotion = null, Stale = false, PrimaryEpoch = order.Epoch, Promoting = null, CutEpoch = null, Following = null, Promotions = s.Promotions + (counts ? 1 : 0) });
+            state.Change(s => s with { Demotion = null, Stale = null, PrimaryEpoch = order.Epoch, Promoting = null, CutEpoch = null, CutRun = null, Following = null, Promotions = s.Promotions + (counts ? 1 : 0) });
         address.Write();
         LogPromoted(logger, order.Epoch, timeline, fork);
         return new PromoteResult(timeline, fork, effect, Stopwatch.GetElapsedTime(started).TotalMilliseconds);
@@ -445,6 +458,10 @@ internal sealed partial class PatroniDatabase(
             Detail = reading.Detail ?? (cluster is null ? $"Patroni does not answer at {string.Join(", ", assignment.Patroni ?? [])}" : $"{reason}; {cluster}"),
             SeenEpoch = current.SeenEpoch,
             FencedEpoch = ended?.Epoch,
+            CutEpoch = current.CutEpoch,
+            CutRun = current.CutRun,
+            RefusedEpoch = current.RefusedEpoch,
+            RefusedRun = current.RefusedRun,
             Following = reading.State == DatabaseState.Standby ? current.Following : null,
             Effects = new(current.Promotions, ended?.Fences ?? 0),
         };

@@ -27,10 +27,11 @@ internal static class PatroniPlanner
 
     /// <summary>The timelines are to be compared before anything is decided.</summary>
     public static bool NeedsTimelines(DatabaseAssignment assignment, AgentState state, PatroniFacts facts) =>
-        assignment is { Duty: DatabaseDuty.Standby, State: EpochState.Open } && facts is { Upstream: not null, Reading: not null, Cluster: { } cluster } && IsApart(cluster, state);
+        assignment is { Duty: DatabaseDuty.Standby, State: EpochState.Open } && facts is { Upstream: not null, Reading: not null, Cluster: { } cluster } && IsApart(assignment, state, cluster, facts.Reading);
 
-    /// <summary>A cluster that takes writes, or did when the epoch was open elsewhere, and follows nobody yet.</summary>
-    private static bool IsApart(PatroniCluster cluster, AgentState state) => cluster.Upstream is null || (cluster.Upstream.Host is null && state.Stale);
+    /// <summary>Silenced after it took writes in another's epoch. Whoever holds the marker of the new epoch has its data from there.</summary>
+    private static bool IsApart(DatabaseAssignment assignment, AgentState state, PatroniCluster cluster, DatabaseReading? reading) =>
+        cluster.Upstream is { Host: null } && state.Stale is not null && !(reading?.MarkerEpoch >= assignment.Epoch);
 
     private static PatroniStep Primary(DatabaseAssignment assignment, AgentState state, PatroniCluster cluster, PatroniFacts facts)
     {
@@ -49,7 +50,7 @@ internal static class PatroniPlanner
             return new PatroniStep.Adopt(Mark: true) { Reason = "the first epoch begins with the cluster that is there" };
         if (reading.MarkerEpoch != assignment.Epoch)
             return Wait($"the data here bears the marker of epoch {reading.MarkerEpoch?.ToString(CultureInfo.InvariantCulture) ?? "none"}, not of {assignment.Epoch}");
-        return state.PrimaryEpoch == assignment.Epoch && state is { Demotion: null, Stale: false }
+        return state.PrimaryEpoch == assignment.Epoch && state is { Demotion: null, Stale: null }
             ? Wait("it takes writes")
             : new PatroniStep.Adopt(Mark: false) { Reason = $"it is the primary of epoch {assignment.Epoch}" };
     }
@@ -58,33 +59,26 @@ internal static class PatroniPlanner
     {
         var reading = facts.Reading;
         // A cluster that takes writes is demoted only when an epoch of this house has ended there: one that was never taken over may be the real primary.
-        if (cluster.Upstream is null && !(reading?.MarkerEpoch < assignment.Epoch))
-            return Wait(reading?.MarkerEpoch is { } marker ? $"it takes writes and bears the marker of epoch {marker}, which is not before {assignment.Epoch}" : "it takes writes and bears no epoch's marker: whether it was ever a copy of this database is not known; a person decides");
+        if (cluster.Upstream is null)
+        {
+            return reading?.MarkerEpoch < assignment.Epoch || (reading is null && state.PrimaryEpoch < assignment.Epoch)
+                ? new PatroniStep.Silence { Reason = $"epoch {assignment.Epoch} is open in {assignment.Primary}: whoever took writes here takes none any more" }
+                : Wait(reading?.MarkerEpoch is { } marker ? $"it takes writes and bears the marker of epoch {marker}, which is not before {assignment.Epoch}" : "it takes writes and bears no epoch's marker: whether it was ever a copy of this database is not known; a person decides");
+        }
         if (state.CutEpoch >= assignment.Epoch)
             return Wait("a run has cut it off");
-        if (IsApart(cluster, state))
+        if (IsApart(assignment, state, cluster, reading))
         {
-            if (cluster.Upstream is null && reading is not { State: DatabaseState.Primary })
-                return Wait($"epoch {assignment.Epoch} is open in {assignment.Primary}, and Patroni is starting PostgreSQL here");
             if (facts.Timelines is not { } timelines)
-            {
-                return cluster.Upstream is null
-                    ? new PatroniStep.Silence { Reason = $"epoch {assignment.Epoch} is open in {assignment.Primary}, whose PostgreSQL does not tell its timeline yet: until then nobody writes here" }
-                    : Wait($"{assignment.Primary} does not tell its timeline yet");
-            }
+                return Wait($"the timelines of it and of {assignment.Primary} are not known yet");
             if (!timelines.Here.IsRewoundTo(timelines.There))
                 return new PatroniStep.Part { Reason = $"both this cluster and {assignment.Primary} have a timeline {timelines.Here.Number}, and they are not the same: Patroni would not see it" };
         }
-        if (cluster.Upstream is not { } upstream || upstream.Host != to.Host || upstream.Port != to.Port)
-        {
-            return new PatroniStep.Follow(assignment.Primary ?? "", to.Host, to.Port)
-            {
-                Reason = cluster.Upstream is null ? $"epoch {assignment.Epoch} is open in {assignment.Primary}: whoever took writes here takes none any more" : $"{assignment.Primary} is the primary of epoch {assignment.Epoch}",
-            };
-        }
+        if (cluster.Upstream.Host != to.Host || cluster.Upstream.Port != to.Port)
+            return new PatroniStep.Follow(assignment.Primary ?? "", to.Host, to.Port) { Reason = $"{assignment.Primary} is the primary of epoch {assignment.Epoch}" };
         if (!cluster.IsDemoted)
             return Wait($"it is becoming a standby cluster of {assignment.Primary}");
-        return state.PrimaryEpoch is not null || state.Following != assignment.Primary
+        return state.PrimaryEpoch is not null || state.Following != assignment.Primary || state is not { Demotion: null, Stale: null }
             ? new PatroniStep.Followed { Reason = $"it follows {assignment.Primary}" }
             : Wait($"it follows {assignment.Primary}");
     }

@@ -33,9 +33,9 @@ internal sealed class PatroniSql(AgentOptions options, INetwork network)
         catch (Exception error) when (error is NpgsqlException or TimeoutException || (error is OperationCanceledException && !cancel.IsCancellationRequested)) { return $"its PostgreSQL at {member.Host}:{member.Port} does not say what it is ({ErrorClause.Of(error)})"; }
     }
 
-    /// <summary>Names of the copies that stream from here and hold everything up to a position, members of this cluster among them.</summary>
+    /// <summary>Name and address of each copy that streams from here and holds everything up to a position, members of this cluster among them: names are unique only within a cluster.</summary>
     public async Task<string[]> StreamingAsync(DatabaseAssignment assignment, Lsn holding, CancellationToken cancel) => (await At(assignment).ScalarAsync<string>(
-        $"select coalesce(string_agg(application_name, chr(10)), '') from pg_stat_replication where state = 'streaming' and flush_lsn >= '{holding}' and application_name not like 'pg_%'", cancel) ?? "")
+        $"select coalesce(string_agg(application_name || ' at ' || coalesce(host(client_addr), 'its socket'), chr(10)), '') from pg_stat_replication where state = 'streaming' and flush_lsn >= '{holding}' and application_name not in ('pg_basebackup', 'pg_receivewal', 'pg_rewind')", cancel) ?? "")
         .Split('\n', StringSplitOptions.RemoveEmptyEntries);
 
     public async Task<CutResult> WhereAsync(DatabaseAssignment assignment, bool effect, CancellationToken cancel)
@@ -53,17 +53,17 @@ internal sealed class PatroniSql(AgentOptions options, INetwork network)
     }
 
     /// <summary>Null: the other does not say, or is no primary. It may be far: a connection takes some six ways there and back.</summary>
-    public async Task<(PatroniTimeline Here, PatroniTimeline There)?> TimelinesAsync(DatabaseAssignment assignment, DatabaseReading here, (string Host, int Port) upstream, CancellationToken cancel)
+    public async Task<(PatroniTimeline Here, PatroniTimeline There)?> TimelinesAsync(DatabaseAssignment assignment, int here, (string Host, int Port) upstream, CancellationToken cancel)
     {
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
         limit.CancelAfter(FarMax);
         try
         {
             await using var far = await PostgresSql.Primary(upstream.Host, upstream.Port, Secret(), assignment.DatabaseName).OpenAsync(limit.Token);
-            if (here.Timeline is not { } own || await PrimaryTimelineAsync(far, limit.Token) is not { } there)
+            if (here == 0 || await PrimaryTimelineAsync(far, limit.Token) is not { } there)
                 return null;
             await using var near = await At(assignment).OpenAsync(limit.Token);
-            return (new(own, await HistoryAsync(near, own, limit.Token)), there);
+            return (new(here, await HistoryAsync(near, here, limit.Token)), there);
         }
         catch (Exception error) when (error is NpgsqlException or TimeoutException || (error is OperationCanceledException && !cancel.IsCancellationRequested)) { return null; }
     }
@@ -81,7 +81,7 @@ internal sealed class PatroniSql(AgentOptions options, INetwork network)
     private static async Task<string?> HistoryAsync(NpgsqlConnection connection, int timeline, CancellationToken cancel)
     {
         try { return timeline == 1 ? "" : await connection.ScalarAsync<string>($"select convert_from(pg_read_binary_file('pg_wal/{TimelineHistory.FileName(timeline)}'), 'UTF8')", cancel); }
-        catch (PostgresException) { return null; }
+        catch (PostgresException error) when (error.SqlState == PostgresErrorCodes.InsufficientPrivilege) { return null; }
     }
 
     /// <summary>The epoch's first transaction.</summary>
