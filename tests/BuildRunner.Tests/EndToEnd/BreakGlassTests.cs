@@ -62,9 +62,9 @@ public sealed class BreakGlassTests(ITestOutputHelper output)
     }
 
     /// <summary>The host on which it was typed dies half way; the same command again goes on where the journal ends.</summary>
-    [Theory(Timeout = 600_000)]
+    [Theory(Timeout = 600_000), Trait("Category", "long")]
     [InlineData(7)]
-    [InlineData(14, Traits = ["Category", "long"])]
+    [InlineData(14)]
     public async Task Failover_WithoutTheServerAndCutOff_GoesOnWhenItIsTypedAgain(int afterLine)
     {
         await using var sandbox = await Sandbox.StartAsync("--no-traffic");

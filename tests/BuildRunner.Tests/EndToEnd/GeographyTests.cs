@@ -42,7 +42,7 @@ public sealed class GeographyTests(ITestOutputHelper output)
         Assert.Equal(["eu-west-1"], regions);
     }
 
-    [Fact(Timeout = 300_000)]
+    [Fact(Timeout = 300_000), Trait("Category", "long")]
     public async Task Gateways_CityDatabase_TellsCaliforniaFromTheRestOfTheCountry()
     {
         using var folder = new TempFolder();
