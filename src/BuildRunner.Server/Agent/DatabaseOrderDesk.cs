@@ -273,7 +273,7 @@ internal sealed partial class DatabaseOrderDesk(
     private async Task<(int Timeline, Lsn Fork)> WhereAsync(NpgsqlConnection connection, CancellationToken cancel)
     {
         var name = await connection.ScalarAsync<string>("select pg_walfile_name(pg_current_wal_insert_lsn())", cancel) ?? throw new InvalidOperationException("PostgreSQL named no WAL file.");
-        var timeline = int.Parse(name.AsSpan(0, 8), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture);
+        var timeline = TimelineHistory.NumberOf(name);
         var history = Path.Combine(home.Data, "pg_wal", TimelineHistory.FileName(timeline));
         return (timeline, File.Exists(history) ? TimelineHistory.Began(await File.ReadAllTextAsync(history, cancel)) ?? default : default);
     }

@@ -191,7 +191,7 @@ internal sealed partial class DatabaseRejoin(
             await using var open = await driver.Primary(assignment, "postgres").OpenAsync(cancel);
             if (await open.ScalarAsync<bool>("select pg_is_in_recovery()", cancel))
                 return null;
-            var timeline = int.Parse((await open.ScalarAsync<string>("select pg_walfile_name(pg_current_wal_insert_lsn())", cancel) ?? "0").AsSpan(0, 8), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture);
+            var timeline = TimelineHistory.NumberOf(await open.ScalarAsync<string>("select pg_walfile_name(pg_current_wal_insert_lsn())", cancel) ?? throw new InvalidOperationException("PostgreSQL named no WAL file."));
             var history = timeline == 1 ? "" : await open.ScalarAsync<string>($"select convert_from(pg_read_binary_file('pg_wal/{TimelineHistory.FileName(timeline)}'), 'UTF8')", cancel) ?? "";
             // The slot keeps the WAL for us, unless it was lost, or made anew after the WAL had gone.
             var gone = await open.ScalarAsync<string>($"select wal_status from pg_replication_slots where slot_name = {PostgresSql.Quote(driver.Slot)}", cancel) == "lost"

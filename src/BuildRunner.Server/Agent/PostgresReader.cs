@@ -97,7 +97,7 @@ internal sealed class PostgresReader(TimeProvider time) : IAsyncDisposable
         if (!recovering)
             _lag.Forget();
         // Without a receiver the control file is all there is, and it lags behind a change of timeline.
-        _lastTimeline = !recovering ? int.Parse(row.GetString(3).AsSpan(0, 8), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture)
+        _lastTimeline = !recovering ? TimelineHistory.NumberOf(row.GetString(3))
             : !row.IsDBNull(7) ? row.GetInt32(7)
             : Math.Max(_lastTimeline, row.GetInt32(10));
         return new DatabaseReading

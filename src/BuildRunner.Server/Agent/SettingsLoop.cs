@@ -75,7 +75,7 @@ internal sealed partial class SettingsLoop(AssignmentBook book, PostgresHome hom
         await using (var wal = new NpgsqlCommand(OldestSql, connection))
         {
             if (await wal.ExecuteScalarAsync(cancel) is string { Length: 16 } oldest)
-                settings = settings with { OldestWal = Begin(oldest, segment) };
+                settings = settings with { OldestWal = new WalLayout(segment) is var layout && layout.Numbered(oldest) is { } first ? layout.At(first) : null };
         }
         var loose = new List<LooseCommit>();
         await using var command = new NpgsqlCommand(LooseSql, connection);
@@ -110,11 +110,6 @@ internal sealed partial class SettingsLoop(AssignmentBook book, PostgresHome hom
             MissingRights = missing,
         }, row.GetInt64(3));
     }
-
-    /// <summary>Where a segment begins, from the last sixteen digits of its name.</summary>
-    private static Lsn Begin(string name, long segmentSize) => new(
-        (ulong.Parse(name.AsSpan(0, 8), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture) << 32)
-        + (ulong.Parse(name.AsSpan(8, 8), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture) * (ulong)segmentSize));
 
     private static string? Text(NpgsqlDataReader row, int column) => row.IsDBNull(column) ? null : row.GetString(column);
 

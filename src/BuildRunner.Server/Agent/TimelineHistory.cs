@@ -22,6 +22,9 @@ internal static class TimelineHistory
     /// <summary>The timelines that this history names are, to the last, those that the other one begins with.</summary>
     public static bool Begins(string history, string other) => Lines(other).Take(Lines(history).Count()).SequenceEqual(Lines(history));
 
+    /// <summary>Number of a timeline, by the name of a WAL file of its.</summary>
+    public static int NumberOf(string walFile) => int.Parse(walFile.AsSpan(0, 8), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture);
+
     public static string FileName(int timeline) => string.Create(CultureInfo.InvariantCulture, $"{timeline:X8}.history");
 
     private static IEnumerable<(int Parent, Lsn At)> Lines(string history)

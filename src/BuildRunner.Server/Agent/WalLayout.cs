@@ -45,8 +45,13 @@ internal readonly record struct WalLayout(long SegmentBytes)
     public long? Segment(ReadOnlySpan<char> name, int timeline) =>
         name.Length == 24
         && int.TryParse(name[..8], NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out var line) && line == timeline
-        && long.TryParse(name[8..16], NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out var high)
-        && long.TryParse(name[16..], NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out var low)
+            ? Numbered(name[8..]) : null;
+
+    /// <summary>By the sixteen digits that follow the timeline's in a file's name; null: they are none.</summary>
+    public long? Numbered(ReadOnlySpan<char> digits) =>
+        digits.Length == 16
+        && long.TryParse(digits[..8], NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out var high)
+        && long.TryParse(digits[8..], NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out var low)
             ? (high * PerFileId) + low : null;
 
     /// <summary>Segments in 4 GB: a file's name counts them in its last eight digits.</summary>

@@ -73,7 +73,7 @@ internal sealed class PatroniSql(AgentOptions options, INetwork network)
     {
         if (await connection.ScalarAsync<string>("select case when not pg_is_in_recovery() then pg_walfile_name(pg_current_wal_insert_lsn()) end", cancel) is not { } name)
             return null;
-        var number = int.Parse(name.AsSpan(0, 8), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture);
+        var number = TimelineHistory.NumberOf(name);
         return new(number, await HistoryAsync(connection, number, cancel));
     }
 
