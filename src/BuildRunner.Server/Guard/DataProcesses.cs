@@ -1,28 +1,39 @@
+using System.Text;
+
 namespace BuildRunner.Server.Guard;
 
 /// <summary>The processes of a PostgreSQL server: every one of them has the data directory as its working directory.</summary>
 internal sealed class DataProcesses(string data)
 {
-    private readonly string _data = GuardNative.RealPath(data);
+    private const uint Exiting = 0x4;
+    private readonly byte[] _data = Encoding.UTF8.GetBytes(GuardNative.RealPath(data));
 
-    /// <summary>Ids of the processes that can still run code: no zombies, which `kill(pid, 0)` would see.</summary>
+    /// <summary>Ids of the processes that are there still: no zombies, which `kill(pid, 0)` would see.</summary>
     public List<int> Running()
     {
         var running = new List<int>();
+        Span<byte> link = stackalloc byte[_data.Length + 1];
         foreach (var folder in Directory.EnumerateDirectories("/proc"))
         {
-            if (int.TryParse(Path.GetFileName(folder.AsSpan()), NumberStyles.None, CultureInfo.InvariantCulture, out var pid)
-                && pid != Environment.ProcessId && IsHere(folder) && !IsGone(folder))
+            // One call a process, and no exception for one that ended meanwhile or is another user's: a stop looks three times while writes wait.
+            if (int.TryParse(Path.GetFileName(folder.AsSpan()), NumberStyles.None, CultureInfo.InvariantCulture, out var pid) && pid != Environment.ProcessId
+                && GuardNative.ReadLink($"{folder}/cwd", link, link.Length) == _data.Length && link[..^1].SequenceEqual(_data) && !IsGone(pid))
                 running.Add(pid);
         }
         return running;
     }
 
-    /// <summary>Whether SIGKILL waits for the process: it will not return to its own code.</summary>
-    public static bool IsKillPending(int pid)
+    /// <summary>
+    /// Whether a process that was sent SIGKILL will not return to its own code: the signal waits for it, or the kernel is already taking it apart, with
+    /// all its threads (the flag PF_EXITING of linux/sched.h, ninth field of stat; the signal no longer waits then).
+    /// </summary>
+    public static bool IsDying(int pid)
     {
         try
         {
+            if (Stat(pid) is not [var state, _, _, _, _, _, var flags, ..] || state is "Z" or "X"
+                || (uint.TryParse(flags, NumberStyles.None, CultureInfo.InvariantCulture, out var set) && (set & Exiting) != 0))
+                return true;
             foreach (var line in File.ReadLines($"/proc/{pid}/status"))
             {
                 if ((line.StartsWith("SigPnd:", StringComparison.Ordinal) || line.StartsWith("ShdPnd:", StringComparison.Ordinal))
@@ -35,21 +46,16 @@ internal sealed class DataProcesses(string data)
         catch (IOException) { return true; } // gone
     }
 
-    private bool IsHere(string folder)
+    private static bool IsGone(int pid)
     {
-        try { return new FileInfo($"{folder}/cwd").LinkTarget is { } at && at == _data; }
-        catch (IOException) { return false; } // ended meanwhile
-        catch (UnauthorizedAccessException) { return false; } // another user's, so not our PostgreSQL
+        try { return Stat(pid) is not [var state, ..] || state is "Z" or "X"; }
+        catch (IOException) { return true; }
     }
 
-    private static bool IsGone(string folder)
+    /// <summary>The fields of /proc/PID/stat from the third (the state) on; the second, a name, may hold anything.</summary>
+    private static string[] Stat(int pid)
     {
-        try
-        {
-            var stat = File.ReadAllText($"{folder}/stat");
-            var state = stat.LastIndexOf(')') + 2;
-            return state >= stat.Length || stat[state] is 'Z' or 'X';
-        }
-        catch (IOException) { return true; }
+        var stat = File.ReadAllText($"/proc/{pid}/stat");
+        return stat[(stat.LastIndexOf(')') + 1)..].Split(' ', StringSplitOptions.RemoveEmptyEntries);
     }
 }

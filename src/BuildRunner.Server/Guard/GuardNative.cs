@@ -16,6 +16,16 @@ internal static partial class GuardNative
     [LibraryImport("libc", EntryPoint = "kill", SetLastError = true)]
     public static partial int Kill(int pid, int signal);
 
+    /// <summary>What a link points to, cut off at the buffer's length; negative: no such link, or not ours to read.</summary>
+    [LibraryImport("libc", EntryPoint = "readlink", StringMarshalling = StringMarshalling.Utf8)]
+    public static partial nint ReadLink(string path, Span<byte> buffer, nint length);
+
+    [LibraryImport("libc", EntryPoint = "setpriority")]
+    private static partial int SetPriority(int which, uint who, int nice);
+
+    /// <summary>The calling thread no longer waits behind others of this host, where that is allowed; what it starts would inherit that.</summary>
+    public static void Hurry() => _ = SetPriority(0, 0, -10);
+
     [LibraryImport("libc", EntryPoint = "setsid", SetLastError = true)]
     public static partial int NewSession();
 

@@ -40,7 +40,9 @@ public static class GuardProcess
     /// <summary>For a server whose guard is gone: the same stop and the same fence, without a parent's knowledge.</summary>
     private static int Fence(GuardOptions options, long epoch)
     {
-        var answer = new GuardStop(options).Stop(null, new GuardRequest { Do = "stop", Epoch = epoch, Run = options.Run });
+        var stop = new GuardStop(options);
+        var answer = stop.Stop(null, new GuardRequest { Do = "stop", Epoch = epoch, Run = options.Run });
+        _ = stop.AwaitGone(); // no guard stays that the next start would wait for
         Console.Out.WriteLine(JsonSerializer.Serialize(answer, GuardJson.Default.GuardAnswer));
         return answer.Ok ? 0 : 1;
     }
@@ -60,7 +62,11 @@ public static class GuardProcess
         var lifeline = Environment.GetEnvironmentVariable("BR_LIFELINE") is { Length: > 0 } path ? Connect(path) : null;
         using var postmaster = Process.Start(Command(options)) ?? throw new InvalidOperationException("setpriv did not start.");
         var stop = new GuardStop(options);
-        var deadline = new GuardDeadline(() => stop.Stop(postmaster, new GuardRequest { Do = "stop" }));
+        var deadline = new GuardDeadline(() =>
+        {
+            GuardNative.Hurry();
+            stop.Stop(postmaster, new GuardRequest { Do = "stop" });
+        });
         var gate = new GuardGate(options, () => deadline.Milliseconds);
 
         using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, signal => End(signal, stop, postmaster));
@@ -75,6 +81,8 @@ public static class GuardProcess
         stop.Finish(postmaster); // waits for a stop under way; sweeps what a crashed postmaster left
         for (var started = Stopwatch.GetTimestamp(); Volatile.Read(ref _answering) > 0 && Stopwatch.GetElapsedTime(started) < AnswerMax;)
             Thread.Sleep(1); // who asked for the stop gets its answer
+        if (!stop.AwaitGone())
+            Console.Error.WriteLine($"br: processes that were killed are still being ended in {options.Data}; PostgreSQL may not start until they are gone.");
         Leave(options);
         return 0;
     }
@@ -235,5 +243,14 @@ public static class GuardProcess
         catch (IOException) { } // the next tick tries again
     }
 
-    private static void Background(string name, ThreadStart work) => new Thread(work) { IsBackground = true, Name = name }.Start();
+    /// <summary>Never the thread that starts PostgreSQL, which would inherit the hurry.</summary>
+    private static void Background(string name, Action work)
+    {
+        void Work()
+        {
+            GuardNative.Hurry();
+            work();
+        }
+        new Thread(Work) { IsBackground = true, Name = name }.Start();
+    }
 }

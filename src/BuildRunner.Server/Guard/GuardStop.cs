@@ -4,12 +4,16 @@ using BuildRunner.Core.Databases;
 
 namespace BuildRunner.Server.Guard;
 
-/// <summary>Ends every process of the server and, when asked to fence, writes the fence before saying so.</summary>
+/// <summary>
+/// Ends every process of the server and, when asked to fence, writes the fence before saying so. A fence kills at once: its proof is that no process
+/// can run its own code again, not that the kernel has taken all of them apart, which takes ten times as long while writes wait.
+/// </summary>
 internal sealed class GuardStop(GuardOptions options)
 {
     /// <summary>What an immediate stop may take before SIGKILL: a frozen postmaster ignores SIGQUIT while its sessions go on acknowledging.</summary>
     private static readonly TimeSpan ImmediateMax = TimeSpan.FromMilliseconds(200);
     private static readonly TimeSpan KillMax = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan GoneMax = TimeSpan.FromSeconds(5);
     private const int FastLookMs = 20;
     private readonly Lock _gate = new();
     private readonly DataProcesses _processes = new(options.Data);
@@ -37,7 +41,7 @@ internal sealed class GuardStop(GuardOptions options)
             if (Directory.Exists(options.PermitFolder))
                 File.Delete(options.Permit);
             var ended = postmaster is null || postmaster.HasExited;
-            var was = ended ? "was down" : "ended by the immediate stop";
+            var was = ended ? "was down" : request.Epoch is null ? "ended by the immediate stop" : "was killed";
             if (!ended && request.Epoch is null && request.FastMs > 0)
             {
                 _ = GuardNative.Kill(postmaster!.Id, GuardNative.SigInt);
@@ -45,7 +49,7 @@ internal sealed class GuardStop(GuardOptions options)
                     ended = postmaster.WaitForExit(FastLookMs);
                 was = ended ? "ended by the fast stop" : was;
             }
-            if (!ended)
+            if (!ended && request.Epoch is null)
             {
                 _ = GuardNative.Kill(postmaster!.Id, GuardNative.SigQuit);
                 ended = postmaster.WaitForExit(ImmediateMax);
@@ -54,6 +58,8 @@ internal sealed class GuardStop(GuardOptions options)
             }
 
             var killed = new HashSet<int>();
+            if (!ended)
+                Kill(postmaster!.Id, killed); // first, so that it starts no more
             var left = Sweep(killed);
             var took = Stopwatch.GetElapsedTime(started).TotalMilliseconds;
             var evidence = string.Create(CultureInfo.InvariantCulture,
@@ -61,17 +67,31 @@ internal sealed class GuardStop(GuardOptions options)
             if (left > 0)
                 return Answer(postmaster) with { Ok = false, Error = $"{left} processes of PostgreSQL are left in {options.Data}", Killed = killed.Count, Left = left };
 
-            _finished = postmaster is null or { HasExited: true };
+            _finished = true;
             var (fence, effect) = request.Epoch is { } epoch ? WriteFence(epoch, request.Run, evidence) : (null, false);
             return Answer(postmaster) with { Killed = killed.Count, Left = left, Evidence = evidence, Fence = fence, Effect = effect };
         }
+    }
+
+    /// <summary>
+    /// Waits until the kernel has taken apart what was killed: PostgreSQL does not start, and its files are no one's, while a process still holds its
+    /// shared memory. False: some are left after five seconds.
+    /// </summary>
+    public bool AwaitGone()
+    {
+        for (var started = Stopwatch.GetTimestamp(); _processes.Running().Count > 0; Thread.Sleep(2))
+        {
+            if (Stopwatch.GetElapsedTime(started) > GoneMax)
+                return false;
+        }
+        return true;
     }
 
     /// <summary>What a stop does but for its effects.</summary>
     public GuardAnswer Rehearse(Process? postmaster)
     {
         var running = _processes.Running();
-        running.RemoveAll(DataProcesses.IsKillPending);
+        running.RemoveAll(DataProcesses.IsDying);
         _ = ReadFence();
         return Answer(postmaster);
     }
@@ -92,7 +112,7 @@ internal sealed class GuardStop(GuardOptions options)
         for (var empty = 0; ;)
         {
             var running = _processes.Running();
-            running.RemoveAll(pid => killed.Contains(pid) && DataProcesses.IsKillPending(pid));
+            running.RemoveAll(pid => killed.Contains(pid) && DataProcesses.IsDying(pid));
             if (running.Count == 0 && ++empty == 2)
                 return 0;
             if (running.Count > 0)
@@ -101,13 +121,16 @@ internal sealed class GuardStop(GuardOptions options)
                 if (Stopwatch.GetElapsedTime(started) > KillMax)
                     return running.Count;
                 foreach (var pid in running)
-                {
-                    _ = GuardNative.Kill(pid, GuardNative.SigKill);
-                    killed.Add(pid);
-                }
+                    Kill(pid, killed);
                 Thread.Yield();
             }
         }
+    }
+
+    private static void Kill(int pid, HashSet<int> killed)
+    {
+        _ = GuardNative.Kill(pid, GuardNative.SigKill);
+        killed.Add(pid);
     }
 
     private FenceFile? ReadFence() => File.Exists(options.FenceFile) ? JsonSerializer.Deserialize(File.ReadAllBytes(options.FenceFile), GuardJson.Default.FenceFile) : null;

@@ -194,8 +194,11 @@ internal sealed class AgentHost : IAsyncDisposable
         return connection;
     }
 
-    /// <summary>Processes of this host's PostgreSQL, by their working directory.</summary>
-    public IReadOnlyList<int> Processes() => Home.IsPrepared && Home.HasData ? new BuildRunner.Server.Guard.DataProcesses(Home.Data).Running() : [];
+    /// <summary>Processes of this host's PostgreSQL that can run code, by their working directory.</summary>
+    public IReadOnlyList<int> Processes() => [.. Left().Where(pid => !BuildRunner.Server.Guard.DataProcesses.IsDying(pid))];
+
+    /// <summary>And those that were killed and that the kernel has not taken apart yet.</summary>
+    public IReadOnlyList<int> Left() => Home.IsPrepared && Home.HasData ? new BuildRunner.Server.Guard.DataProcesses(Home.Data).Running() : [];
 
     public async ValueTask DisposeAsync()
     {

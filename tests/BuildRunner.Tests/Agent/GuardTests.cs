@@ -93,7 +93,30 @@ public sealed class GuardTests : AgentPair
         await East.BecomesPrimaryAsync(1);
         Assert.True((await East.FenceAsync(1)).Effect);
         await Eventually.TrueAsync(() => !Directory.Exists(folder), "a fence leaves nothing either", Cancel);
+        Assert.Empty(East.Left()); // the guard stays until the kernel has taken apart what it killed: the next start would find the shared memory in use
         Assert.False((await East.FenceAsync(1)).Effect); // and can be given where the folder is gone
+    }
+
+    /// <summary>A fence's proof does not wait until the kernel has taken a process apart; it must not miss one that can still run code either.</summary>
+    [Fact(Timeout = TestMax)]
+    public async Task Dying_FromTheKillOn_AndNotBefore()
+    {
+        var folder = Directory.CreateDirectory(Path.Combine(Folder, "data")).FullName;
+        var processes = new DataProcesses(folder);
+        for (var round = 0; round < 20; round++)
+        {
+            // With memory to give back, so that its end takes the kernel a while; every other one is frozen, as a stalled server's are.
+            using var child = Process.Start(new ProcessStartInfo("python3", ["-c", "b = bytearray(64 << 20)\nprint('ready', flush=True)\nwhile True: pass"]) { WorkingDirectory = folder, RedirectStandardOutput = true })!;
+            Assert.Equal("ready", await child.StandardOutput.ReadLineAsync(Cancel));
+            if (round % 2 == 0)
+                Signal(child.Id, 19);
+            Assert.Equal([child.Id], processes.Running());
+            Assert.False(DataProcesses.IsDying(child.Id));
+            Signal(child.Id, 9);
+            Assert.True(DataProcesses.IsDying(child.Id));
+            await child.WaitForExitAsync(Cancel);
+            Assert.Empty(processes.Running());
+        }
     }
 
     private async Task<GuardAnswer> AskAsync(GuardRequest request)
