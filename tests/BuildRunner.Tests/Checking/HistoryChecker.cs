@@ -11,7 +11,7 @@ public static class HistoryChecker
     /// <param name="end">What was found at the end.</param>
     /// <param name="lossAllowed">Asynchronous replication: acknowledged writes may be lost if they are reported.</param>
     public static IReadOnlyList<string> Judge(IReadOnlyList<Operation> operations, FinalState end, bool lossAllowed = true) =>
-        [.. OneAcknowledger(operations, end).Concat(Kept(operations, end, lossAllowed)).Concat(Converges(end)).Take(LinesMax)];
+        [.. OneAcknowledger(operations, end).Concat(Kept(operations, end, lossAllowed)).Concat(Reported(end)).Concat(Converges(end)).Take(LinesMax)];
 
     private static IEnumerable<string> OneAcknowledger(IReadOnlyList<Operation> operations, FinalState end)
     {
@@ -71,6 +71,12 @@ public static class HistoryChecker
         foreach (var unreported in missing.Where(o => o.Transaction is not null && !IsSalvaged(o, end)))
             yield return $"LossReported: transaction {unreported.Transaction} of {unreported.Client} at epoch {unreported.Epoch} was acknowledged, is missing, and is in no salvage";
     }
+
+    /// <summary>What is reported lost is what the salvaged WAL holds, no less and no more.</summary>
+    private static IEnumerable<string> Reported(FinalState end) =>
+        from salvage in end.Salvaged
+        where salvage.Commits is not null && salvage.Commits != salvage.Transactions.Count
+        select $"LossReported: {salvage.Commits} commits of {salvage.Region} at epoch {salvage.Epoch} are reported lost, and its salvaged WAL holds {salvage.Transactions.Count}";
 
     private static IEnumerable<string> Converges(FinalState end)
     {

@@ -52,6 +52,7 @@ public sealed class HistoryCheckerTests
 
     [Theory]
     [InlineData(true, 1L, true, false)]
+    [InlineData(true, 2L, true, true)] // more commits than its WAL holds
     [InlineData(true, 0L, true, true)] // fewer commits than acknowledged writes
     [InlineData(true, null, true, true)] // nobody could count
     [InlineData(true, 5L, false, true)] // another transaction was lost, not this one

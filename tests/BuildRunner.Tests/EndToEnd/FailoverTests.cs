@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Text.Json;
+using BuildRunner.Dev;
 using BuildRunner.Tests.Support;
 using Npgsql;
 
@@ -118,14 +119,17 @@ public sealed class FailoverTests(ITestOutputHelper output)
         }, "us-east-1 follows us-west-1", Cancel, TimeSpan.FromSeconds(60));
     }
 
-    /// <summary>Every acknowledged order is in the new primary once, but for at most the run's lost commits; none that failed is there.</summary>
-    internal static async Task AccountAsync(Sandbox sandbox, string run, OrderReport report, ITestOutputHelper output)
+    /// <summary>
+    /// Every acknowledged order is in the new primary once, but for at most the run's lost commits, which are those of the salvaged WAL; none that failed
+    /// is there. The ids of the lost transactions.
+    /// </summary>
+    internal static async Task<IReadOnlySet<uint>> AccountAsync(Sandbox sandbox, string run, OrderReport report, ITestOutputHelper output)
     {
-        JsonElement lost = default;
+        JsonElement lost = default, told = default;
         await Eventually.TrueAsync(async () =>
         {
             var said = await sandbox.BrAsync("runbook", "status", run, "--output", "json");
-            return said.Code == 0 && said.Json.GetProperty("run").TryGetProperty("lost", out lost)
+            return said.Code == 0 && said.Json.GetProperty("run") is var record && record.TryGetProperty("report", out told) && record.TryGetProperty("lost", out lost)
                 && lost.ValueKind == JsonValueKind.Object && lost.GetProperty("commits").ValueKind == JsonValueKind.Number;
         }, "the loss is counted from the salvaged WAL", Cancel, Limit);
 
@@ -139,6 +143,12 @@ public sealed class FailoverTests(ITestOutputHelper output)
         Assert.Empty(check.Doubled);
         Assert.Empty(check.Executed);
         Assert.Empty(report.LateAcknowledgements());
+
+        var transactions = lost.GetProperty("transactions").EnumerateArray().Select(t => t.GetUInt32()).ToHashSet();
+        var salvaged = await SalvagedWal.CommitsAsync(sandbox, DevRegion.Find(told.GetProperty("from").GetString()!), told.GetProperty("former_epoch").GetInt64(), Cancel);
+        Assert.Equal(salvaged.Order(), transactions.Order());
+        Assert.Equal(commits, transactions.Count);
+        return transactions;
     }
 
     private static OrderWriterOptions Client(Sandbox sandbox, string through)

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Text.Json;
+using BuildRunner.Dev;
 using BuildRunner.Tests.Support;
 using Npgsql;
 
@@ -54,6 +55,9 @@ public sealed class ReplicationTests(ITestOutputHelper output)
         await using var sandbox = await StartAsync("auto_failover: false\n  loss_max: 1s");
         await using var writer = OrderWriter.Start(new() { Gateway = new Uri(sandbox.Gateway("us-west-1")), InFlightMax = 800 });
         await writer.AcknowledgedAsync(AcknowledgedFirst, Cancel, Limit);
+        var (east, password) = (DevRegion.Find("us-east-1"), (await File.ReadAllTextAsync(Path.Combine(sandbox.Layout.Secrets, "app"), Cancel)).Trim());
+        await DirectClient.MakeTablesAsync(sandbox.Layout, east, password, Cancel);
+        await using var direct = new DirectClient(sandbox.Layout, east, password);
 
         int[] receivers = [await ReceiverAsync(sandbox, "127.0.2.1"), await ReceiverAsync(sandbox, "127.0.3.1")];
         foreach (var receiver in receivers)
@@ -84,11 +88,18 @@ public sealed class ReplicationTests(ITestOutputHelper output)
         }, "the loss is accepted", Cancel, Limit);
         await writer.AcknowledgedAsync(AcknowledgedFirst, Cancel, Limit);
         var report = await writer.StopAsync();
+        var told = (await direct.StopAsync()).Where(o => o.Outcome == OrderOutcomeKind.Ok).ToList();
         output.WriteLine($"{report}");
 
         await FailoverTests.HealedAsync(sandbox);
-        await FailoverTests.AccountAsync(sandbox, result.GetProperty("run").GetProperty("id").GetString()!, report, output);
+        var lost = await FailoverTests.AccountAsync(sandbox, result.GetProperty("run").GetProperty("id").GetString()!, report, output);
         Assert.NotEmpty((await CheckAsync(sandbox, report)).Missing);
+
+        // Row by row: of what PostgreSQL itself acknowledged, the report names each transaction that is not there, and none that is.
+        var held = await DirectAsync(sandbox);
+        output.WriteLine($"written straight to PostgreSQL: {told.Count} acknowledged, {told.Count(o => !held.Contains(o.Id))} of them not there");
+        Assert.Contains(told, o => !held.Contains(o.Id));
+        Assert.All(told, o => Assert.Equal(held.Contains(o.Id), !lost.Contains(o.Transaction!.Value)));
     }
 
     /// <summary>A sandbox without a power driver where nobody is asked, with one where somebody is.</summary>
@@ -115,6 +126,17 @@ public sealed class ReplicationTests(ITestOutputHelper output)
     {
         await using var connection = await OpenAsync(sandbox, "127.0.2.1");
         return await report.CheckAsync(connection, Cancel);
+    }
+
+    private static async Task<HashSet<Guid>> DirectAsync(Sandbox sandbox)
+    {
+        await using var connection = await OpenAsync(sandbox, "127.0.2.1");
+        await using var command = new NpgsqlCommand("select id from direct", connection);
+        await using var rows = await command.ExecuteReaderAsync(Cancel);
+        HashSet<Guid> held = [];
+        while (await rows.ReadAsync(Cancel))
+            held.Add(rows.GetGuid(0));
+        return held;
     }
 
     private static async Task<int> ReceiverAsync(Sandbox sandbox, string host)

@@ -196,7 +196,7 @@ public sealed class ScheduleTests(ITestOutputHelper output)
         }, "the copies' tables are equal", Cancel, Limit);
         var open = (await sandbox.BrAsync("runbook", "status", "--output", "json")).Json.GetProperty("runs").EnumerateArray()
             .Where(r => !r.TryGetProperty("finished_at", out var at) || at.ValueKind == JsonValueKind.Null).Select(r => $"run {r.GetProperty("id")} is {r.GetProperty("state")}");
-        return new FinalState { Held = held, Salvaged = [.. Salvages(sandbox)], Primaries = primaries, Checksums = sums, Left = [.. left, .. open] };
+        return new FinalState { Held = held, Salvaged = await SalvagesAsync(sandbox), Primaries = primaries, Checksums = sums, Left = [.. left, .. open] };
     }
 
     private static async Task<string> ChecksumAsync(Sandbox sandbox, DevRegion region, string password)
@@ -221,21 +221,19 @@ public sealed class ScheduleTests(ITestOutputHelper output)
         return (T)(await command.ExecuteScalarAsync(Cancel))!;
     }
 
-    /// <summary>Read off the regions' disks, not asked for: the report must say the same.</summary>
-    private static IEnumerable<Salvage> Salvages(Sandbox sandbox)
+    /// <summary>Read off the regions' disks, not asked for; the transactions from the salvaged WAL itself.</summary>
+    private static async Task<IReadOnlyList<Salvage>> SalvagesAsync(Sandbox sandbox)
     {
+        var found = new List<Salvage>();
         foreach (var region in Databases)
         {
-            foreach (var folder in DevLock.Folders(sandbox.Layout, [sandbox.Layout.FolderOf(region)]))
+            foreach (var (_, said) in SalvagedWal.Found(sandbox, region))
             {
-                foreach (var file in Directory.EnumerateFiles(folder, "salvage.json", new EnumerationOptions { RecurseSubdirectories = true, IgnoreInaccessible = true }))
-                {
-                    var json = JsonDocument.Parse(File.ReadAllText(file)).RootElement;
-                    yield return new Salvage(json.GetProperty("epoch").GetInt64(), region.Code,
-                        json.TryGetProperty("commits", out var commits) && commits.ValueKind == JsonValueKind.Number ? commits.GetInt64() : null,
-                        json.TryGetProperty("transactions", out var ids) && ids.ValueKind == JsonValueKind.Array ? ids.EnumerateArray().Select(t => t.GetUInt32()).ToHashSet() : new HashSet<uint>());
-                }
+                var counted = said.TryGetProperty("commits", out var commits) && commits.ValueKind == JsonValueKind.Number;
+                var epoch = said.GetProperty("epoch").GetInt64();
+                found.Add(new Salvage(epoch, region.Code, counted ? commits.GetInt64() : null, counted ? await SalvagedWal.CommitsAsync(sandbox, region, epoch, Cancel) : new HashSet<uint>()));
             }
         }
+        return found;
     }
 }
