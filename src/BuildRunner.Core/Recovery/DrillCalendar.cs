@@ -46,6 +46,9 @@ public sealed record DrillCalendarFacts
     /// <summary>Ids of incidents that are open.</summary>
     public IReadOnlyList<string> OpenIncidents { get; init; } = [];
 
+    /// <summary>Those of them in which users are still hurt.</summary>
+    public IReadOnlyList<string> UnmitigatedIncidents { get; init; } = [];
+
     /// <summary>Verdict on recovery, and its sentence.</summary>
     public ReadinessVerdict Readiness { get; init; } = ReadinessVerdict.Unknown;
     public string ReadinessSentence { get; init; } = "";
@@ -106,8 +109,22 @@ public static class DrillCalendar
     /// <summary>Incidents that stand against a drill: all that are not resolved, but for what an earlier drill itself left behind and that hurts nobody any more.</summary>
     /// <param name="incidents">In any order.</param>
     /// <param name="drills">Drills that have ended.</param>
-    public static IReadOnlyList<string> Standing(IEnumerable<Incident> incidents, IReadOnlyList<DrillRecord> drills) =>
-        [.. incidents.Where(i => !i.Ended && !drills.Any(d => IsOf(d, i))).Select(i => i.Id)];
+    public static IReadOnlyList<Incident> Standing(IEnumerable<Incident> incidents, IReadOnlyList<DrillRecord> drills) =>
+        [.. incidents.Where(i => !i.Ended && !drills.Any(d => IsOf(d, i)))];
+
+    /// <summary>
+    /// What stands against a drill that a person asks for, one sentence each. A person may drill while an incident is only being worked up, and before
+    /// readiness was evaluated; nobody breaks what is broken, or frozen, or could not be mended again.
+    /// </summary>
+    public static IEnumerable<string> WhyNotByHand(DrillCalendarFacts facts)
+    {
+        if (facts.Freeze is { } freeze)
+            yield return $"A freeze is in force ({freeze}): nothing is broken on purpose. Wait for its end.";
+        if (facts.UnmitigatedIncidents is { Count: > 0 } incidents)
+            yield return $"{string.Join(", ", incidents.Take(3))} {(incidents.Count == 1 ? "is" : "are")} open: a drill begins when all is well. See `br incident list`.";
+        if (facts.Readiness == ReadinessVerdict.NotReady)
+            yield return $"Recovery would not work ({facts.ReadinessSentence.TrimEnd('.')}): what a drill breaks could stay broken. See `br dr readiness`.";
+    }
 
     private static bool IsOf(DrillRecord drill, Incident incident) =>
         (incident.Run is { } run && (run == drill.Failover || run == drill.Id))

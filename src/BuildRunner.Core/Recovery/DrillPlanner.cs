@@ -6,6 +6,13 @@ namespace BuildRunner.Core.Recovery;
 /// <summary>Whether all is well enough to break it, and whether what is to be broken can be mended again.</summary>
 public static class DrillPlanner
 {
+    public const string Failover = "drill-failover";
+    public const string Scenario = "drill-scenario";
+    public const string Practice = "drill-practice";
+
+    /// <summary>Whether a runbook of this name breaks things on purpose.</summary>
+    public static bool IsDrill(string runbook) => runbook is Failover or Scenario or Practice;
+
     /// <summary>Puts the regions' codes in place of `primary` and `standby`.</summary>
     /// <param name="faults">As they are written.</param>
     /// <param name="facts">The house as it stands.</param>
@@ -66,7 +73,9 @@ public static class DrillPlanner
                 yield return $"Nothing would break {record.Primary}, which takes writes, and so nothing would fail over: break `primary`, or write `expect: endure`.";
             yield break;
         }
-        if (expect == DrillExpectation.Endure && lost.TakesDown && lost.Duration > EndureMax)
+        if (expect == DrillExpectation.Endure && lost.Kind == FaultKind.FillDisk)
+            yield return $"{record.Primary} takes writes, and PostgreSQL whose disk is full ends itself and does not start until there is room: that is not sat out. Write `expect: failover`, or fill the disk of `standby`.";
+        else if (expect == DrillExpectation.Endure && lost.TakesDown && lost.Duration > EndureMax)
             yield return $"{record.Primary} takes writes: at most {EndureMax.TotalSeconds:0} s of '{FaultKinds.Say(lost.Kind, lost.Part)}' can be endured, or write `expect: failover`.";
         if (expect == DrillExpectation.Endure || FaultKinds.CanBeStopped(lost.Kind, lost.Part))
             yield break;

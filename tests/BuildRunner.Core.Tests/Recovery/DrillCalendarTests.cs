@@ -62,7 +62,29 @@ public class DrillCalendarTests
         [
             Of("own-run", IncidentState.Open, 1, "failover-1"), Of("own-alert", IncidentState.Mitigated, 1), Of("hurts", IncidentState.Open, 1), Of("before", IncidentState.Mitigated, -1), Of("after", IncidentState.Mitigated, 3),
             Of("other-run", IncidentState.Open, 1, "failover-2"), Of("over", IncidentState.Resolved, -9),
-        ], [drill]));
+        ], [drill]).Select(i => i.Id));
+    }
+
+    public static TheoryData<DrillCalendarFacts, string?> ByHand => new()
+    {
+        { Well, null },
+        { Well with { Readiness = ReadinessVerdict.Unknown }, null }, // nothing was evaluated yet: a person may
+        { Well with { OpenIncidents = ["inc-1"] }, null }, // nobody is hurt any more
+        { Well with { UnderWay = "drill-7" }, null }, // the desk refuses a second run, by its id
+        { Well with { OpenIncidents = ["inc-1"], UnmitigatedIncidents = ["inc-1"] }, "inc-1 is open" },
+        { Well with { Freeze = "stocktaking" }, "(stocktaking)" },
+        { Well with { Readiness = ReadinessVerdict.NotReady, ReadinessSentence = "No copy streams." }, "(No copy streams)" },
+    };
+
+    [Theory]
+    [MemberData(nameof(ByHand))]
+    public void WhyNotByHand_NobodyBreaksWhatIsBrokenOrFrozenOrCouldNotBeMended(DrillCalendarFacts facts, string? says)
+    {
+        var stands = DrillCalendar.WhyNotByHand(facts).ToList();
+        if (says is null)
+            Assert.Empty(stands);
+        else
+            Assert.Contains(says, Assert.Single(stands), StringComparison.Ordinal);
     }
 
     private static readonly Gen<DrillSlot> Slots = Gen.Select(Gen.Int[0, 3], Gen.Int[-1, 300], Gen.Bool, Gen.Int[0, 4], (kind, ago, armed, notYet) => new DrillSlot

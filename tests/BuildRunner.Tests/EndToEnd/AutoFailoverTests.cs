@@ -78,13 +78,14 @@ public sealed class AutoFailoverTests(ITestOutputHelper output)
     /// <summary>A sandbox whose policy fails over by itself and has no power driver.</summary>
     /// <param name="ttl">Length of the lease; null: <see cref="Ttl"/>.</param>
     /// <param name="prepare">Gets the policy's text and its folder before the start, and answers the text to use.</param>
-    internal static async Task<Sandbox> StartAsync(TimeSpan? ttl = null, Func<string, string, string>? prepare = null)
+    /// <param name="program">Instead of the built one.</param>
+    internal static async Task<Sandbox> StartAsync(TimeSpan? ttl = null, Func<string, string, string>? prepare = null, string? program = null)
     {
         var policy = Path.Combine(Directory.CreateTempSubdirectory("br-policy-").FullName, "policy.yml");
         var text = await File.ReadAllTextAsync(Path.Combine(Repository.Root, "governance/policy.yml"), Cancel);
         text = prepare?.Invoke(text, Path.GetDirectoryName(policy)!) ?? text;
         await File.WriteAllTextAsync(policy, text.Replace("auto_failover: false", $"auto_failover: true\n  lease_ttl: {(ttl ?? Ttl).TotalSeconds:0}s", StringComparison.Ordinal).Replace("power_driver: supervisor", "power_driver: none", StringComparison.Ordinal), Cancel);
-        var sandbox = await Sandbox.StartAsync("--no-traffic", "--policy", policy);
+        var sandbox = await Sandbox.StartWithAsync(program, "--no-traffic", "--policy", policy);
         await Eventually.TrueAsync(async () =>
         {
             var lease = (await sandbox.BrAsync("dr", "status", "--output", "json")).Fine().Json.GetProperty("databases")[0].GetProperty("lease");

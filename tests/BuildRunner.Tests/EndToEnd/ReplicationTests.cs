@@ -103,7 +103,7 @@ public sealed class ReplicationTests(ITestOutputHelper output)
     }
 
     /// <summary>A sandbox without a power driver where nobody is asked, with one where somebody is.</summary>
-    private static async Task<Sandbox> StartAsync(string recovery, params string[] more)
+    internal static async Task<Sandbox> StartAsync(string recovery, params string[] more)
     {
         var policy = Path.Combine(Directory.CreateTempSubdirectory("br-policy-").FullName, "policy.yml");
         var text = (await File.ReadAllTextAsync(Path.Combine(Repository.Root, "governance/policy.yml"), Cancel)).Replace("auto_failover: false", recovery, StringComparison.Ordinal);
@@ -117,7 +117,7 @@ public sealed class ReplicationTests(ITestOutputHelper output)
 
     private static JsonElement Database(JsonElement status) => status.GetProperty("databases")[0];
 
-    private static Task HeldAsync(Sandbox sandbox, string? member = null) => Eventually.TrueAsync(
+    internal static Task HeldAsync(Sandbox sandbox, string? member = null) => Eventually.TrueAsync(
         async () => Database(await StatusAsync(sandbox)).GetProperty("replication") is var replication && replication.GetProperty("state").GetString() == "sync" && replication.GetProperty("required").GetInt32() == 1
             && (member is null || replication.GetProperty("members").EnumerateArray().Single().GetString() == member),
         "every acknowledged write is held by a copy", Cancel, Limit);
@@ -139,7 +139,7 @@ public sealed class ReplicationTests(ITestOutputHelper output)
         return held;
     }
 
-    private static async Task<int> ReceiverAsync(Sandbox sandbox, string host)
+    internal static async Task<int> ReceiverAsync(Sandbox sandbox, string host)
     {
         await using var connection = await OpenAsync(sandbox, host);
         await using var command = new NpgsqlCommand("select pid from pg_stat_wal_receiver", connection);

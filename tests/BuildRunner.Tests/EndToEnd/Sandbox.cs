@@ -24,7 +24,9 @@ public sealed class Sandbox : IAsyncDisposable
 {
     private static readonly TimeSpan CommandMax = TimeSpan.FromMinutes(3);
 
-    private Sandbox(string data) => Data = data;
+    private readonly string _program;
+
+    private Sandbox(string data, string program) => (Data, _program) = (data, program);
 
     public static string Root { get; } = Repository.Root;
     public static string Program { get; } = Path.Combine(Root, "artifacts/br/br");
@@ -41,12 +43,15 @@ public sealed class Sandbox : IAsyncDisposable
     public static Sandbox Empty()
     {
         Assert.True(File.Exists(Program), $"{Program} is missing: ./br --version builds it, and ./test does so itself.");
-        return new(Directory.CreateTempSubdirectory("br-e2e-").FullName);
+        return new(Directory.CreateTempSubdirectory("br-e2e-").FullName, Program);
     }
 
-    public static async Task<Sandbox> StartAsync(params string[] more)
+    public static Task<Sandbox> StartAsync(params string[] more) => StartWithAsync(null, more);
+
+    /// <param name="program">Instead of the built one.</param>
+    public static async Task<Sandbox> StartWithAsync(string? program, params string[] more)
     {
-        var sandbox = Empty();
+        var sandbox = program is null ? Empty() : new(Empty().Data, program);
         try
         {
             await sandbox.StartAgainAsync(more);
@@ -95,7 +100,7 @@ public sealed class Sandbox : IAsyncDisposable
 
     private Process Start(Dictionary<string, string> environment, params string[] arguments)
     {
-        var start = new ProcessStartInfo(Program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true, WorkingDirectory = Root };
+        var start = new ProcessStartInfo(_program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true, WorkingDirectory = Root };
         start.Environment["BR_HOME"] = Data;
         foreach (var name in new[] { "BR_SERVER", "BR_TOKEN_FILE", "BR_POLICY", "BR_VIEWER", "BR_PORT_OFFSET", "BR_LIFELINE", DevLayout.Mark })
             start.Environment.Remove(name);

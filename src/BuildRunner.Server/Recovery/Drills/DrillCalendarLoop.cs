@@ -1,12 +1,8 @@
 using BuildRunner.Client.Runbooks;
-using BuildRunner.Core.Policy;
 using BuildRunner.Core.Recovery;
-using BuildRunner.Core.Runbooks;
-using BuildRunner.Server.Alerting;
 using BuildRunner.Server.Events;
 using BuildRunner.Server.Hosting;
 using BuildRunner.Server.Policy;
-using BuildRunner.Server.Recovery.Readiness;
 using BuildRunner.Server.Runbooks;
 using BuildRunner.Server.Storage;
 using Microsoft.Extensions.Logging;
@@ -15,7 +11,7 @@ namespace BuildRunner.Server.Recovery.Drills;
 
 /// <summary>Begins, or evaluates, the drills of the calendar. What it does about a time is written down before it is done: nothing is done twice.</summary>
 internal sealed partial class DrillCalendarLoop(
-    DrillCalendarBook book, RunDesk desk, RunRecords runs, ReadinessRecords readiness, IncidentBook incidents, IPolicySource policy, IEventLog events, Lead lead, TimeProvider time, ILogger<DrillCalendarLoop> logger)
+    DrillCalendarBook book, DrillGround ground, RunDesk desk, IPolicySource policy, IEventLog events, Lead lead, TimeProvider time, ILogger<DrillCalendarLoop> logger)
     : ReconcileLoop(Interval, time, logger)
 {
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(20);
@@ -32,7 +28,7 @@ internal sealed partial class DrillCalendarLoop(
             if (await book.GetAsync(kind, cancel) is null)
                 await book.PutAsync(new DrillCalendarRecord { Kind = kind, Since = now }, fence, cancel);
         }
-        var facts = await ReadAsync(now, cancel);
+        var facts = await ground.ReadAsync(now, cancel);
         switch (DrillCalendar.Decide(facts))
         {
             case DrillCalendarMove.Run run when await DealtWithAsync(run.Slot.Kind, run.Due, DrillCalendarWord.Run, run.Reason, fence, cancel):
@@ -45,22 +41,6 @@ internal sealed partial class DrillCalendarLoop(
                 await SayAsync("drill.missed", $"The {miss.Slot.Kind} drill of {miss.Due:yyyy-MM-dd HH:mm} UTC was not done: {miss.Reason}.", cancel);
                 break;
         }
-    }
-
-    public async Task<DrillCalendarFacts> ReadAsync(DateTimeOffset now, CancellationToken cancel)
-    {
-        var verdict = await readiness.ShowAsync(now, cancel);
-        return new DrillCalendarFacts
-        {
-            Now = now,
-            Slots = await book.SlotsAsync(now, cancel),
-            SwitchedOff = policy.Current.WhyNoFailover(),
-            Freeze = policy.Freeze?.Reason,
-            OpenIncidents = DrillCalendar.Standing(await incidents.ListAsync(cancel), await DrillsRoom.ListAsync(runs, cancel)),
-            Readiness = verdict.Verdict,
-            ReadinessSentence = verdict.Sentence,
-            UnderWay = (await runs.ListAsync(cancel)).FirstOrDefault(r => r.State.IsUnderWay() && (DrillSource.IsDrill(r.Runbook) || FailoverRunbook.Moves(r.Runbook)))?.Id,
-        };
     }
 
     private async Task<bool> DealtWithAsync(string kind, DateTimeOffset due, DrillCalendarWord did, string reason, Fence fence, CancellationToken cancel)

@@ -10,30 +10,28 @@ using BuildRunner.Server.Runbooks;
 
 namespace BuildRunner.Server.Recovery.Drills;
 
-/// <summary>The runbook of a kind of drill with what only this room knows: whether all is well enough to break it, and what came of it.</summary>
-internal abstract class DrillSource(string runbook, string kind, FailoverReader reader, DrillStateReader states, RunRecords runs, IPolicySource policy) : RunbookSource(runbook)
-{
-    public const string Failover = "drill-failover";
-    public const string Scenario = "drill-scenario";
-    public const string Practice = "drill-practice";
+/// <summary>What a drill looks at before it begins and when it is over.</summary>
+internal sealed record DrillHouse(FailoverReader Facts, DrillStateReader States, DrillGround Ground, RunRecords Runs, IPolicySource Policy, TimeProvider Time);
 
+/// <summary>The runbook of a kind of drill with what only this room knows: whether all is well enough to break it, and what came of it.</summary>
+internal abstract class DrillSource(string runbook, string kind, DrillHouse house) : RunbookSource(runbook)
+{
     /// <summary>Who starts the drills of the calendar.</summary>
     public const string Calendar = "drill calendar";
-
-    public static bool IsDrill(string runbook) => runbook is Failover or Scenario or Practice;
 
     public override string? WhyNot(PolicyDocument document, bool automatic) => document.WhyNoFailover() ?? (automatic ? document.WhyNoAutomaticAct(frozen: false) : null);
 
     public override async Task<RunAdmission> AdmitAsync(IReadOnlyDictionary<string, string> inputs, CancellationToken cancel)
     {
         var database = inputs.GetValueOrDefault("database", "main");
-        var facts = await reader.ReadAsync(database, cancel);
+        var facts = await house.Facts.ReadAsync(database, cancel);
         var plan = FailoverPlanner.Plan(facts, new FailoverWish { Target = inputs.GetValueOrDefault("target") is { Length: > 0 } target ? target : null });
         var complete = new SortedDictionary<string, string>(StringComparer.Ordinal);
         foreach (var (name, value) in inputs)
             complete[name] = value;
-        complete["automatic"] = policy.Current.WhyNoAutomaticFailover(policy.Freeze is not null) is null ? "true" : "false";
-        List<string> problems = [.. DrillPlanner.Problems(facts, await states.ReadAsync(database, cancel))];
+        complete["automatic"] = house.Policy.Current.WhyNoAutomaticFailover(house.Policy.Freeze is not null) is null ? "true" : "false";
+        var ground = await house.Ground.ReadAsync(house.Time.GetUtcNow(), cancel);
+        List<string> problems = [.. DrillCalendar.WhyNotByHand(ground), .. DrillPlanner.Problems(facts, await house.States.ReadAsync(database, cancel))];
         if (problems.Count == 0)
             problems.AddRange(Complete(complete, facts, plan));
         return new RunAdmission(complete, problems, plan.Notes);
@@ -41,11 +39,11 @@ internal abstract class DrillSource(string runbook, string kind, FailoverReader 
 
     public override async Task<RunReport?> ReportAsync(RunState state, RunPhase outcome, CancellationToken cancel)
     {
-        var failover = (await runs.ListAsync(cancel)).FirstOrDefault(r => IsRecovery(r, state.Run, state.StartedAt, state.Inputs.GetValueOrDefault("database", "main")));
+        var failover = (await house.Runs.ListAsync(cancel)).FirstOrDefault(r => IsRecovery(r, state.Run, state.StartedAt, state.Inputs.GetValueOrDefault("database", "main")));
         var report = failover?.Report is { } data ? JsonSerializer.Deserialize(data, RecoveryJson.Default.FailoverReport) : null;
         // Also of steps that were taken back: an aborted drill says what it had broken.
         string? Output(string name) => name.Split('.') is [var id, var key] && state.Steps.FirstOrDefault(s => s.Step.Id == id)?.Outputs.TryGetValue(key, out var value) == true ? value : null;
-        var objectives = policy.Current.Recovery;
+        var objectives = house.Policy.Current.Recovery;
         var endured = double.TryParse(Output("endured.ms"), CultureInfo.InvariantCulture, out var down) ? (double?)down : null;
         var outage = failover?.OutageMs ?? endured ?? (double.TryParse(Output("recovered.ms"), CultureInfo.InvariantCulture, out var ms) ? ms : null);
         var (said, by) = DrillOutcome.Of(state, outcome);
@@ -92,14 +90,14 @@ internal abstract class DrillSource(string runbook, string kind, FailoverReader 
 }
 
 /// <summary>The weekly drill: the primary's database is lost.</summary>
-internal sealed class FailoverDrill(FailoverReader reader, DrillStateReader states, RunRecords runs, IPolicySource policy) : DrillSource(Failover, "failover", reader, states, runs, policy)
+internal sealed class FailoverDrill(DrillHouse house) : DrillSource(DrillPlanner.Failover, "failover", house)
 {
     protected override string Told(RunState state, string? primary) =>
         $"primary_region_failure ({state.Inputs.GetValueOrDefault("fault", "kill")} of the database in {primary ?? "the primary's region"})";
 }
 
 /// <summary>The monthly drill: what a scenario names.</summary>
-internal sealed class ScenarioDrill(FailoverReader reader, DrillStateReader states, RunRecords runs, IPolicySource policy, DrillScenarios scenarios) : DrillSource(Scenario, "scenario", reader, states, runs, policy)
+internal sealed class ScenarioDrill(DrillHouse house, DrillScenarios scenarios) : DrillSource(DrillPlanner.Scenario, "scenario", house)
 {
     protected override IEnumerable<string> Complete(IDictionary<string, string> inputs, FailoverFacts facts, FailoverPlan plan)
     {

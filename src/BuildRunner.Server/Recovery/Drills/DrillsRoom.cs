@@ -38,6 +38,8 @@ internal static class DrillsRoom
         services.AddRunbookAction<DrillCompareAction>();
         services.AddReadinessSource<DrillAge>();
         services.AddSingleton<DrillCalendarBook>();
+        services.AddSingleton<DrillGround>();
+        services.AddSingleton<DrillHouse>();
         services.AddSingleton<DrillCalendarLoop>().AddHostedService(all => all.GetRequiredService<DrillCalendarLoop>());
         services.AddSingleton(new EvidenceKey(dataFolder));
         services.AddSingleton<EvidenceReader>();
@@ -60,8 +62,8 @@ internal static class DrillsRoom
                 Bad = bad,
             }, DrillsJson.Default.ScenariosAnswer);
         }).RequireAuthorization("viewer");
-        routes.MapGet("/v1/dr/drills/schedule", async (DrillCalendarLoop calendar, DrillCalendarBook book, TimeProvider time, CancellationToken cancel) =>
-            TypedResults.Json(await ScheduleAsync(calendar, book, time.GetUtcNow(), cancel), DrillsJson.Default.ScheduleAnswer)).RequireAuthorization("viewer");
+        routes.MapGet("/v1/dr/drills/schedule", async (DrillGround ground, DrillCalendarBook book, TimeProvider time, CancellationToken cancel) =>
+            TypedResults.Json(await ScheduleAsync(ground, book, time.GetUtcNow(), cancel), DrillsJson.Default.ScheduleAnswer)).RequireAuthorization("viewer");
         routes.MapPost("/v1/dr/drills/arm", ArmAsync).RequireAuthorization("admin");
         routes.MapGet("/v1/dr/evidence", EvidenceAsync).RequireAuthorization("viewer");
         routes.MapGet("/v1/dr/evidence/key", (EvidenceKey key) => TypedResults.Json(new EvidenceKeyAnswer { Key = key.Public() }, DrillsJson.Default.EvidenceKeyAnswer)).RequireAuthorization("viewer");
@@ -69,15 +71,15 @@ internal static class DrillsRoom
 
     /// <summary>Drills done for real, newest first.</summary>
     public static async Task<IReadOnlyList<DrillRecord>> ListAsync(RunRecords runs, CancellationToken cancel) =>
-        [.. (await runs.ListAsync(cancel)).Where(r => r.FinishedAt is not null && DrillSource.IsDrill(r.Runbook)).Select(Read).OfType<DrillRecord>()];
+        [.. (await runs.ListAsync(cancel)).Where(r => r.FinishedAt is not null && DrillPlanner.IsDrill(r.Runbook)).Select(Read).OfType<DrillRecord>()];
 
     /// <summary>Null: it ended before it could say anything.</summary>
     public static DrillRecord? Read(RunRecord run) =>
         run.Report is { } report && JsonSerializer.Deserialize(report, DrillsJson.Default.DrillRecord) is { } drill ? drill with { EndedAt = run.FinishedAt } : null;
 
-    private static async Task<ScheduleAnswer> ScheduleAsync(DrillCalendarLoop calendar, DrillCalendarBook book, DateTimeOffset now, CancellationToken cancel)
+    private static async Task<ScheduleAnswer> ScheduleAsync(DrillGround ground, DrillCalendarBook book, DateTimeOffset now, CancellationToken cancel)
     {
-        var facts = await calendar.ReadAsync(now, cancel);
+        var facts = await ground.ReadAsync(now, cancel);
         var rows = new List<ScheduleRow>();
         foreach (var slot in facts.Slots)
         {
@@ -87,7 +89,7 @@ internal static class DrillsRoom
         return new ScheduleAnswer { Schedule = rows, WhyNotNow = DrillCalendar.WhyNot(facts) };
     }
 
-    private static async Task<IResult> ArmAsync(HttpContext http, DrillCalendarLoop calendar, DrillCalendarBook book, IPolicySource policy, IEventLog events, TimeProvider time, ClaimsPrincipal user, CancellationToken cancel)
+    private static async Task<IResult> ArmAsync(HttpContext http, DrillCalendarLoop calendar, DrillGround ground, DrillCalendarBook book, IPolicySource policy, IEventLog events, TimeProvider time, ClaimsPrincipal user, CancellationToken cancel)
     {
         var (now, actor) = (time.GetUtcNow(), user.Identity?.Name ?? "unknown");
         ArmOrder? order;
@@ -111,7 +113,7 @@ internal static class DrillsRoom
             ? $"{order.Kind} drills are evaluated only."
             : $"{order.Kind} drills are done for real when they are due{(order.Until is { } end ? $", until {end:yyyy-MM-dd HH:mm} UTC" : "")}.", null, cancel);
         calendar.Wake();
-        return TypedResults.Json(await ScheduleAsync(calendar, book, now, cancel), DrillsJson.Default.ScheduleAnswer);
+        return TypedResults.Json(await ScheduleAsync(ground, book, now, cancel), DrillsJson.Default.ScheduleAnswer);
     }
 
     private static async Task<IResult> EvidenceAsync(EvidenceReader reader, EvidenceKey key, ClaimsPrincipal user, DateTimeOffset from, DateTimeOffset to, CancellationToken cancel)

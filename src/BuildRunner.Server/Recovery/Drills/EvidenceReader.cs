@@ -25,9 +25,9 @@ internal sealed class EvidenceReader(IStore store, RunRecords runs, DrillCalenda
     {
         var all = await runs.ListAsync(cancel);
         var here = all.Where(r => r.StartedAt >= from && r.StartedAt < to).OrderBy(r => r.StartedAt).ToList();
-        var drills = here.Where(r => r.FinishedAt is not null && DrillSource.IsDrill(r.Runbook)).Select(DrillsRoom.Read).OfType<DrillRecord>()
+        var drills = here.Where(r => r.FinishedAt is not null && DrillPlanner.IsDrill(r.Runbook)).Select(DrillsRoom.Read).OfType<DrillRecord>()
             .Concat((await book.EvaluationsAsync(cancel)).Where(d => d.StartedAt >= from && d.StartedAt < to)).OrderBy(d => d.StartedAt).ToList();
-        var unread = here.Where(r => DrillSource.IsDrill(r.Runbook) && (r.FinishedAt is null || DrillsRoom.Read(r) is null)).Select(r => $"{r.Id} ({r.Runbook}) {(r.FinishedAt is null ? "has not ended" : "ended without a record")}: what it would show is not known.");
+        var unread = here.Where(r => DrillPlanner.IsDrill(r.Runbook) && (r.FinishedAt is null || DrillsRoom.Read(r) is null)).Select(r => $"{r.Id} ({r.Runbook}) {(r.FinishedAt is null ? "has not ended" : "ended without a record")}: what it would show is not known.");
         var (objectives, since, more) = await ObjectivesAsync(from, to, cancel);
         var evidence = new Evidence
         {

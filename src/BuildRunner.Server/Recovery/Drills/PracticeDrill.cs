@@ -8,7 +8,7 @@ using BuildRunner.Server.Runbooks;
 namespace BuildRunner.Server.Recovery.Drills;
 
 /// <summary>Practice: people recover by hand, and are timed.</summary>
-internal sealed class PracticeDrill(FailoverReader reader, DrillStateReader states, RunRecords runs, IPolicySource policy) : DrillSource(Practice, "failover", reader, states, runs, policy)
+internal sealed class PracticeDrill(DrillHouse house) : DrillSource(DrillPlanner.Practice, "failover", house)
 {
     protected override IEnumerable<string> Complete(IDictionary<string, string> inputs, FailoverFacts facts, FailoverPlan plan)
     {
