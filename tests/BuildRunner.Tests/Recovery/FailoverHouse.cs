@@ -282,6 +282,12 @@ internal sealed class SimulatedAgent(FailoverHouse house, string code)
     public HashSet<string> Fails { get; } = [];
     public SalvageReading? Salvage { get; set; }
 
+    /// <summary>It runs under another manager, which demotes it at this position instead of stopping it.</summary>
+    public Lsn? DemotedAt { get; set; }
+
+    /// <summary>What a copy comes to hold, and no more.</summary>
+    public Lsn Reaches { get; set; } = new(1000);
+
     public async Task RunAsync(CancellationToken end)
     {
         var node = new NodeName(NodeKind.Agent, code);
@@ -357,7 +363,7 @@ internal sealed class SimulatedAgent(FailoverHouse house, string code)
                 Fences += effect ? 1 : 0;
                 Sealed = false;
                 (_state, _fenced) = (DatabaseState.Fenced, Math.Max(_fenced, order.Epoch));
-                return Done(order, new FenceResult(new FenceProof { Kind = FenceProofKind.Stopped, Epoch = order.Epoch, Region = code, Evidence = "stopped", At = DateTimeOffset.UtcNow }, effect, new Lsn(1000)), WireJson.Default.FenceResult);
+                return Done(order, new FenceResult(new FenceProof { Kind = DemotedAt is null ? FenceProofKind.Stopped : FenceProofKind.Demoted, Epoch = order.Epoch, Region = code, Evidence = "stopped", At = DateTimeOffset.UtcNow }, effect, DemotedAt ?? new Lsn(1000)), WireJson.Default.FenceResult);
             case DatabaseOrders.Inspect:
                 return Done(order, Inspect(), WireJson.Default.InspectResult);
             case DatabaseOrders.Prepare:
@@ -376,9 +382,9 @@ internal sealed class SimulatedAgent(FailoverHouse house, string code)
                 (Sealed, Prepared) = (false, false);
                 return Done(order, new SealResult(default, 0, true, 1), WireJson.Default.SealResult);
             case DatabaseOrders.Reach:
-                return Fails.Contains(order.Kind)
+                return Fails.Contains(order.Kind) || order.Arguments.Deserialize(WireJson.Default.ReachOrder)!.Until > Reaches
                     ? new OrderResult { Id = order.Id, Done = false, Error = "it has replayed only a part" }
-                    : Done(order, new ReachResult(new Lsn(1000), 1), WireJson.Default.ReachResult);
+                    : Done(order, new ReachResult(Reaches, 1), WireJson.Default.ReachResult);
             case DatabaseOrders.Refuse:
                 if (Fails.Contains(order.Kind))
                     return new OrderResult { Id = order.Id, Done = false, Error = "the disk is full" };

@@ -117,6 +117,24 @@ public class SwitchoverTests
         Assert.Null(await house.Store.GetAsync("holds/main", Cancel));
     }
 
+    /// <summary>A primary under another manager takes writes until it is demoted: what it took after the sealed position must have arrived, or the epoch goes back to it.</summary>
+    [Theory(Timeout = 60_000)]
+    [InlineData(1000ul, false)]
+    [InlineData(2000ul, true)]
+    public async Task Switchover_DemotedPastTheSealedPosition_MovesOnlyToACopyThatHoldsIt(ulong reaches, bool moves)
+    {
+        await using var house = await OpenAsync();
+        house.Boot(null);
+        house.Agents[FailoverHouse.East].DemotedAt = new(2000);
+        house.Agents[FailoverHouse.West].Reaches = new(reaches);
+        Assert.Null(await house.RunAsync("switchover", Cancel, ("target", FailoverHouse.West)));
+        var run = await house.TheRunAsync(Cancel);
+        var record = (await house.Epochs.GetAsync("main", Cancel))!;
+        Assert.Equal((moves ? RunPhase.Succeeded : RunPhase.RolledBack, 2L, EpochState.Open, moves ? FailoverHouse.West : FailoverHouse.East), (run.State, record.Epoch, record.State, record.Primary));
+        Assert.Equal(moves ? 1 : 0, house.Agents[FailoverHouse.West].Promotions);
+        Assert.Null(await house.Store.GetAsync("holds/main", Cancel));
+    }
+
     [Fact(Timeout = 60_000)]
     public async Task Switchover_PrimaryIsAway_IsRefusedAndNamesFailover()
     {

@@ -1,6 +1,9 @@
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
+using BuildRunner.Client;
+using BuildRunner.Client.Databases;
 using BuildRunner.Client.Hosting;
+using BuildRunner.Core.Databases;
 using BuildRunner.Server.Hosting;
 using BuildRunner.Server.Runbooks;
 
@@ -35,6 +38,13 @@ internal static class Orders
             _ => throw new InvalidOperationException("An order ended in no known way."),
         };
     }
+
+    /// <summary>Waits until a copy has replayed a position of the epoch that ends.</summary>
+    public static Task<OrderAnswer<ReachResult>> ReachAsync(this INodeLinks links, string target, string id, EpochRecord record, Lsn until, ActionContext context, CancellationToken cancel) => links.GiveAsync(
+        Agent(target), id, DatabaseOrders.Reach, record.Epoch, context, new ReachOrder(record.Database, record.Epoch, context.Run, until, (int)ReachMax.TotalMilliseconds),
+        WireJson.Default.ReachOrder, WireJson.Default.ReachResult, ReachMax + TimeSpan.FromSeconds(2), cancel);
+
+    private static readonly TimeSpan ReachMax = TimeSpan.FromSeconds(4);
 
     public static NodeName Agent(string region) => new(NodeKind.Agent, region);
 

@@ -153,9 +153,22 @@ internal sealed class FenceAction(Epochs epochs, INodeLinks links, INodeReports 
             new FenceOrder(record.Database, record.Epoch, context.Run, EndKnown: context.Outputs.ContainsKey("catch-up.held")), WireJson.Default.FenceOrder, WireJson.Default.FenceResult,
             await PatienceAsync(record, context, cancel), cancel);
         if (answer.Data is { } fenced)
-            return Proven(fenced.Proof, fenced.End, fenced.Effect);
+            return await ArrivedAsync(fenced, record, context, cancel) ?? Proven(fenced.Proof, fenced.End, fenced.Effect);
         tried.Add($"its agent did not stop it ({answer.Error})");
         return null;
+    }
+
+    /// <summary>
+    /// In a planned move, a primary whose commits nobody could hold back (another manager owns that setting) went on until it was demoted: the target must
+    /// hold the last of it, or the epoch is not given to it. Null: it does, or need not.
+    /// </summary>
+    private async Task<ActionOutcome?> ArrivedAsync(FenceResult fenced, EpochRecord record, ActionContext context, CancellationToken cancel)
+    {
+        if (context.Argument("proof") != "stopped" || fenced is not { Proof.Kind: FenceProofKind.Demoted, End: { } end })
+            return null;
+        var target = context.Arguments["target"];
+        var reached = await links.ReachAsync(target, $"{context.Key}/arrived", record, end, context, cancel);
+        return reached.Data is null ? new ActionOutcome.Failed($"{record.Primary} was demoted at {end}, and {target} does not hold all of that ({reached.Error?.TrimEnd('.')}): it is not given the epoch.") : null;
     }
 
     /// <summary>A demotion by a cluster's own manager takes seconds, and a planned move turns nobody off.</summary>

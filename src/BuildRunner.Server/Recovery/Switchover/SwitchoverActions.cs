@@ -155,8 +155,6 @@ internal sealed class SealAction(Epochs epochs, INodeLinks links) : IAction
 /// <summary>The copy has replayed the sealed position: nothing acknowledged can be lost any more.</summary>
 internal sealed class CatchUpAction(Epochs epochs, INodeLinks links) : IAction
 {
-    private static readonly TimeSpan ReachMax = TimeSpan.FromSeconds(4);
-
     public string Name => "switchover.catch-up";
 
     public async Task<ActionOutcome> ActAsync(ActionContext context, CancellationToken cancel)
@@ -164,9 +162,7 @@ internal sealed class CatchUpAction(Epochs epochs, INodeLinks links) : IAction
         var (database, target) = (context.Arguments["database"], context.Arguments["target"]);
         if (await epochs.GetAsync(database, cancel) is not { } record)
             return new ActionOutcome.Refused($"Database {database} has no epoch.");
-        var answer = await links.GiveAsync(Orders.Agent(target), context.Key, DatabaseOrders.Reach, record.Epoch, context,
-            new ReachOrder(database, record.Epoch, context.Run, Lsn.Parse(context.Outputs["seal.at"]), (int)ReachMax.TotalMilliseconds),
-            WireJson.Default.ReachOrder, WireJson.Default.ReachResult, ReachMax + TimeSpan.FromSeconds(2), cancel);
+        var answer = await links.ReachAsync(target, context.Key, record, Lsn.Parse(context.Outputs["seal.at"]), context, cancel);
         return answer.Data is { } reached
             ? ActionOutcome.Finished(("held", reached.Replayed.ToString()), ("ms", reached.Milliseconds.ToString("0.#", CultureInfo.InvariantCulture)))
             : answer.Failure($"Catching up in {target}");
