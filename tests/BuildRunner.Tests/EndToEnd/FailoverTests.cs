@@ -21,7 +21,7 @@ public sealed class FailoverTests(ITestOutputHelper output)
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
 
     [Theory(Timeout = 400_000)]
-    [InlineData("us-west-1")]
+    [InlineData("us-west-1", Traits = ["Category", "long"])]
     [InlineData("eu-west-1", Traits = ["Category", "long"])]
     [InlineData("ap-south-1", Traits = ["Category", "long"])]
     [InlineData(Resolved)]
