@@ -53,6 +53,9 @@ public sealed record DrillCalendarFacts
     public ReadinessVerdict Readiness { get; init; } = ReadinessVerdict.Unknown;
     public string ReadinessSentence { get; init; } = "";
 
+    /// <summary>What has been red for a while, first found; null: nothing. What only a drill has made red counts no more once it is over.</summary>
+    public string? LastingRed { get; init; }
+
     /// <summary>A run of recovery that is under way; null: none is.</summary>
     public string? UnderWay { get; init; }
 }
@@ -122,8 +125,8 @@ public static class DrillCalendar
             yield return $"A freeze is in force ({freeze}): nothing is broken on purpose. Wait for its end.";
         if (facts.UnmitigatedIncidents is { Count: > 0 } incidents)
             yield return $"{string.Join(", ", incidents.Take(3))} {(incidents.Count == 1 ? "is" : "are")} open: a drill begins when all is well. See `br incident list`.";
-        if (facts.Readiness == ReadinessVerdict.NotReady)
-            yield return $"Recovery would not work ({facts.ReadinessSentence.TrimEnd('.')}): what a drill breaks could stay broken. See `br dr readiness`.";
+        if (facts.LastingRed is { } red)
+            yield return $"Recovery would not work ({red.TrimEnd('.')}): what a drill breaks could stay broken. See `br dr readiness`.";
     }
 
     private static bool IsOf(DrillRecord drill, Incident incident) =>

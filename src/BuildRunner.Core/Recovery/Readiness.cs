@@ -68,8 +68,8 @@ public sealed record Readiness(ReadinessVerdict Verdict, string Sentence, IReadO
             // While a run moves the database nothing else can begin over it, and that is as it should be.
             if (reading.Databases.All(d => d.Run is null || d.Facts.Database != runbook.Database))
             {
-                // A planned move and a drill can wait for a better moment; recovery cannot. A drill is also refused where recovery would not work: were that red, red would keep itself up.
-                var severity = (FailoverRunbook.Moves(runbook.Name) && runbook.Name != FailoverRunbook.Name) || DrillPlanner.IsDrill(runbook.Name) ? ReadinessSeverity.Warning : ReadinessSeverity.Red;
+                // A planned move can wait for a better moment; recovery cannot.
+                var severity = FailoverRunbook.Moves(runbook.Name) && runbook.Name != FailoverRunbook.Name ? ReadinessSeverity.Warning : ReadinessSeverity.Red;
                 foreach (var problem in runbook.Problems)
                     yield return Of("runbook.refused", severity, $"'{runbook.Name}' would be refused: {problem}", $"See `br runbook evaluate {runbook.Name}`.");
             }

@@ -77,6 +77,7 @@ internal sealed partial class DatabaseRejoin(
         }
 
         await driver.StopAsync(cancel);
+        await driver.WaitForGuardAsync(cancel); // what was killed in the middle of a write to the WAL has ended
         Doing = "saves and counts what was written past the fork";
         var saved = former is not null || fork is not null ? await salvage.SalvageAsync(former ?? assignment.FormerEpoch ?? assignment.Epoch - 1, fork, cancel) : null;
         // PostgreSQL itself is believed before the tool: nothing is said to be nothing while a start has replayed more.

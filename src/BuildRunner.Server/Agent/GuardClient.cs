@@ -9,7 +9,9 @@ namespace BuildRunner.Server.Agent;
 internal sealed class GuardClient(AgentOptions options, PostgresHome home)
 {
     private static readonly TimeSpan AnswerMax = TimeSpan.FromSeconds(2);
-    private static readonly TimeSpan EndMax = TimeSpan.FromSeconds(1);
+
+    /// <summary>More than a guard may take that waits for what it killed.</summary>
+    private static readonly TimeSpan EndMax = TimeSpan.FromSeconds(7);
 
     /// <summary>What the guard says; null when there is none.</summary>
     public Task<GuardAnswer?> StatusAsync(CancellationToken cancel) => AskAsync(new GuardRequest { Do = "status" }, AnswerMax, cancel);
@@ -30,12 +32,22 @@ internal sealed class GuardClient(AgentOptions options, PostgresHome home)
     /// <summary>Waits for the end of a guard that was told to stop: it takes its folder away, and a permit written before that would go with it.</summary>
     public async Task GoneAsync(CancellationToken cancel)
     {
+        if (_alone is { } alone)
+        {
+            await alone.WaitForExitAsync(cancel).WaitAsync(EndMax, cancel);
+            alone.Dispose();
+            _alone = null;
+        }
         if (!_leaving)
             return;
         var started = Stopwatch.GetTimestamp();
         using var pace = new PeriodicTimer(TimeSpan.FromMilliseconds(5));
-        while ((_guard is null ? home.HasData && Directory.Exists(home.PermitFolder()) : !_guard.HasExited) && Stopwatch.GetElapsedTime(started) < EndMax)
+        while (_guard is null ? home.HasData && Directory.Exists(home.PermitFolder()) : !_guard.HasExited)
+        {
+            if (Stopwatch.GetElapsedTime(started) > EndMax)
+                throw new InvalidOperationException($"The guard of the PostgreSQL that was stopped has not ended after {EndMax.TotalSeconds:F0} s: some of its processes are still there.");
             await pace.WaitForNextTickAsync(cancel);
+        }
         _leaving = false;
     }
 
@@ -63,6 +75,7 @@ internal sealed class GuardClient(AgentOptions options, PostgresHome home)
     }
 
     private Process? _guard;
+    private Process? _alone;
     private bool _leaving;
 
     /// <summary>True when the guard that this agent started has ended.</summary>
@@ -73,9 +86,9 @@ internal sealed class GuardClient(AgentOptions options, PostgresHome home)
         var start = new ProcessStartInfo(options.Executable) { RedirectStandardOutput = true };
         foreach (var argument in (ReadOnlySpan<string>)["guard", "--fence", epoch.ToString(CultureInfo.InvariantCulture), "--run", run, "--data", home.Data, "--permit-dir", home.PermitFolder()])
             start.ArgumentList.Add(argument);
-        using var process = Process.Start(start) ?? throw new InvalidOperationException($"{options.Executable} did not start.");
-        var said = await process.StandardOutput.ReadToEndAsync(cancel);
-        await process.WaitForExitAsync(cancel);
+        _alone?.Dispose();
+        _alone = Process.Start(start) ?? throw new InvalidOperationException($"{options.Executable} did not start.");
+        var said = await _alone.StandardOutput.ReadLineAsync(cancel) ?? throw new InvalidOperationException($"{options.Executable} guard ended without a word."); // it stays until all are gone
         return JsonSerializer.Deserialize(said, GuardJson.Default.GuardAnswer) ?? throw new JsonException("The guard answered null.");
     }
 

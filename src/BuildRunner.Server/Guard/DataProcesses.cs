@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using System.Text;
 
 namespace BuildRunner.Server.Guard;
@@ -5,10 +6,14 @@ namespace BuildRunner.Server.Guard;
 /// <summary>The processes of a PostgreSQL server: every one of them has the data directory as its working directory.</summary>
 internal sealed class DataProcesses(string data)
 {
+    /// <summary>Why nothing that is not seen is proven to be gone.</summary>
+    public const string Blind = "the guard may not look at the processes of PostgreSQL's user: where it runs as root it needs the capability CAP_SYS_PTRACE, which containers take away (docker run --cap-add SYS_PTRACE)";
+
     private const uint Exiting = 0x4;
     private readonly byte[] _data = Encoding.UTF8.GetBytes(GuardNative.RealPath(data));
 
     /// <summary>Ids of the processes that are there still: no zombies, which `kill(pid, 0)` would see.</summary>
+    /// <exception cref="UnauthorizedAccessException">A process of the data's owner may not be looked at: it may be one of them.</exception>
     public List<int> Running()
     {
         var running = new List<int>();
@@ -16,11 +21,22 @@ internal sealed class DataProcesses(string data)
         foreach (var folder in Directory.EnumerateDirectories("/proc"))
         {
             // One call a process, and no exception for one that ended meanwhile or is another user's: a stop looks three times while writes wait.
-            if (int.TryParse(Path.GetFileName(folder.AsSpan()), NumberStyles.None, CultureInfo.InvariantCulture, out var pid) && pid != Environment.ProcessId
-                && GuardNative.ReadLink($"{folder}/cwd", link, link.Length) == _data.Length && link[..^1].SequenceEqual(_data) && !IsGone(pid))
+            if (!int.TryParse(Path.GetFileName(folder.AsSpan()), NumberStyles.None, CultureInfo.InvariantCulture, out var pid) || pid == Environment.ProcessId)
+                continue;
+            var length = GuardNative.ReadLink($"{folder}/cwd", link, link.Length);
+            if (length < 0 && Marshal.GetLastPInvokeError() is (GuardNative.NotPermitted or GuardNative.AccessDenied) && GuardNative.OwnerOf(folder) is > 0 and var owner && owner == GuardNative.OwnerOf(data)) // never root: PostgreSQL does not run as root
+                throw new UnauthorizedAccessException(Blind);
+            if (length == _data.Length && link[..^1].SequenceEqual(_data) && !IsGone(pid))
                 running.Add(pid);
         }
         return running;
+    }
+
+    /// <summary>Whether this guard may look at a process at all.</summary>
+    public static bool Sees(int pid)
+    {
+        Span<byte> link = stackalloc byte[1];
+        return GuardNative.ReadLink($"/proc/{pid}/cwd", link, link.Length) >= 0 || Marshal.GetLastPInvokeError() is not (GuardNative.NotPermitted or GuardNative.AccessDenied);
     }
 
     /// <summary>

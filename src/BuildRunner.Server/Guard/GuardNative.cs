@@ -8,6 +8,8 @@ internal static partial class GuardNative
     public const int SigInt = 2;
     public const int SigQuit = 3;
     public const int SigKill = 9;
+    public const int NotPermitted = 1;
+    public const int AccessDenied = 13;
 
     private const int WriteOnlyCreateAppend = 0x1 | 0x40 | 0x400;
     private const int ReadOnlyDirectory = 0x10000;
@@ -17,8 +19,19 @@ internal static partial class GuardNative
     public static partial int Kill(int pid, int signal);
 
     /// <summary>What a link points to, cut off at the buffer's length; negative: no such link, or not ours to read.</summary>
-    [LibraryImport("libc", EntryPoint = "readlink", StringMarshalling = StringMarshalling.Utf8)]
+    [LibraryImport("libc", EntryPoint = "readlink", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     public static partial nint ReadLink(string path, Span<byte> buffer, nint length);
+
+    [LibraryImport("libc", EntryPoint = "statx", StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int Statx(int folder, string path, int flags, uint mask, Span<byte> buffer);
+
+    /// <summary>The user that a file or a process (its folder in /proc) belongs to; null: it is not there.</summary>
+    public static uint? OwnerOf(string path)
+    {
+        const uint uid = 0x8; // STATX_UID; the field's place is part of the kernel's interface
+        Span<byte> buffer = stackalloc byte[256];
+        return Statx(-100, path, 0, uid, buffer) == 0 ? BitConverter.ToUInt32(buffer[20..24]) : null;
+    }
 
     [LibraryImport("libc", EntryPoint = "setpriority")]
     private static partial int SetPriority(int which, uint who, int nice);

@@ -14,7 +14,7 @@ public static class GuardProcess
 {
     private const long LogBytesMax = 16 * 1024 * 1024;
     private const int ConnectionsMax = 16;
-    private static readonly TimeSpan LockMax = TimeSpan.FromSeconds(3);
+    private static readonly TimeSpan LockMax = TimeSpan.FromSeconds(8); // more than one that ends may take
     private static readonly TimeSpan AnswerMax = TimeSpan.FromMilliseconds(500);
 
     /// <summary>Told to end and not to fence: PostgreSQL writes a last checkpoint, which its next start need not make up for.</summary>
@@ -42,8 +42,9 @@ public static class GuardProcess
     {
         var stop = new GuardStop(options);
         var answer = stop.Stop(null, new GuardRequest { Do = "stop", Epoch = epoch, Run = options.Run });
-        _ = stop.AwaitGone(); // no guard stays that the next start would wait for
         Console.Out.WriteLine(JsonSerializer.Serialize(answer, GuardJson.Default.GuardAnswer));
+        Console.Out.Flush();
+        _ = stop.AwaitGone(); // as a guard does, for the next start
         return answer.Ok ? 0 : 1;
     }
 

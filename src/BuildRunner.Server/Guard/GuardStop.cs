@@ -37,11 +37,16 @@ internal sealed class GuardStop(GuardOptions options)
             _urgent = true;
         lock (_gate)
         {
+            // What comes once all have ended would take the permit of the next start, and stop that.
+            if (_finished && request.Epoch is null)
+                return Answer(postmaster);
             var started = Stopwatch.GetTimestamp();
             if (Directory.Exists(options.PermitFolder))
                 File.Delete(options.Permit);
             var ended = postmaster is null || postmaster.HasExited;
-            var was = ended ? "was down" : request.Epoch is null ? "ended by the immediate stop" : "was killed";
+            // Who cannot look leaves it to PostgreSQL to end its processes, and proves nothing.
+            var atOnce = request.Epoch is not null && (ended || DataProcesses.Sees(postmaster!.Id));
+            var was = ended ? "was down" : atOnce ? "was killed" : "ended by the immediate stop";
             if (!ended && request.Epoch is null && request.FastMs > 0)
             {
                 _ = GuardNative.Kill(postmaster!.Id, GuardNative.SigInt);
@@ -49,7 +54,7 @@ internal sealed class GuardStop(GuardOptions options)
                     ended = postmaster.WaitForExit(FastLookMs);
                 was = ended ? "ended by the fast stop" : was;
             }
-            if (!ended && request.Epoch is null)
+            if (!ended && !atOnce)
             {
                 _ = GuardNative.Kill(postmaster!.Id, GuardNative.SigQuit);
                 ended = postmaster.WaitForExit(ImmediateMax);
@@ -60,7 +65,9 @@ internal sealed class GuardStop(GuardOptions options)
             var killed = new HashSet<int>();
             if (!ended)
                 Kill(postmaster!.Id, killed); // first, so that it starts no more
-            var left = Sweep(killed);
+            int left;
+            try { left = Sweep(killed); }
+            catch (UnauthorizedAccessException error) { return Answer(postmaster) with { Ok = false, Error = error.Message, Killed = killed.Count }; }
             var took = Stopwatch.GetElapsedTime(started).TotalMilliseconds;
             var evidence = string.Create(CultureInfo.InvariantCulture,
                 $"the guard (process {Environment.ProcessId}) saw: postmaster {postmaster?.Id ?? 0} {was}, {killed.Count} processes killed, {left} left after {took:F0} ms");
@@ -75,9 +82,15 @@ internal sealed class GuardStop(GuardOptions options)
 
     /// <summary>
     /// Waits until the kernel has taken apart what was killed: PostgreSQL does not start, and its files are no one's, while a process still holds its
-    /// shared memory. False: some are left after five seconds.
+    /// shared memory. False: some are left after five seconds, or it cannot be told.
     /// </summary>
     public bool AwaitGone()
+    {
+        try { return IsGoneInTime(); }
+        catch (UnauthorizedAccessException) { return false; }
+    }
+
+    private bool IsGoneInTime()
     {
         for (var started = Stopwatch.GetTimestamp(); _processes.Running().Count > 0; Thread.Sleep(2))
         {
@@ -88,6 +101,7 @@ internal sealed class GuardStop(GuardOptions options)
     }
 
     /// <summary>What a stop does but for its effects.</summary>
+    /// <exception cref="UnauthorizedAccessException">The stop would see nobody.</exception>
     public GuardAnswer Rehearse(Process? postmaster)
     {
         var running = _processes.Running();
@@ -102,6 +116,7 @@ internal sealed class GuardStop(GuardOptions options)
         Guard = Environment.ProcessId,
         Postmaster = postmaster?.Id ?? 0,
         Running = postmaster is { HasExited: false },
+        Blind = postmaster is { HasExited: false } && !DataProcesses.Sees(postmaster.Id) ? DataProcesses.Blind : null,
         Data = options.Data,
     };
 

@@ -9,7 +9,7 @@ namespace BuildRunner.Server.Runbooks;
 internal sealed class RunChecks(RunbookCatalog catalog, ActionRegistry actions, RunRecords records, IPolicySource policy, TimeProvider time)
 {
     /// <summary>Everything that stands against a run, and its plan; the steps are asked only when the runbook itself is sound.</summary>
-    public async Task<CheckedRun> CheckAsync(RunbookEntry entry, IReadOnlyDictionary<string, string> inputs, string actor, string reason, bool dryRun, bool automatic, CancellationToken cancel)
+    public async Task<CheckedRun> CheckAsync(RunbookEntry entry, IReadOnlyDictionary<string, string> inputs, string actor, string reason, bool dryRun, bool automatic, CancellationToken cancel, bool evaluated = false)
     {
         var unsound = Unsound(entry.Runbook);
         var problems = new List<string>(unsound);
@@ -21,6 +21,8 @@ internal sealed class RunChecks(RunbookCatalog catalog, ActionRegistry actions, 
         var admission = await entry.Source.AdmitAsync(inputs, cancel);
         notes.AddRange(admission.Notes);
         problems.AddRange(admission.Problems);
+        if (!evaluated)
+            problems.AddRange(await entry.Source.AgainstAsync(admission.Inputs, cancel));
         var (steps, more) = await StepsAsync(entry.Runbook, admission.Inputs, actor, reason, 0, cancel);
         problems.AddRange(more.Except(problems));
         notes.AddRange(RunbookCatalog.Warnings(entry.Document, time.GetUtcNow()));
@@ -42,7 +44,7 @@ internal sealed class RunChecks(RunbookCatalog catalog, ActionRegistry actions, 
         var (inputs, wrong) = RunbookCheck.Inputs(entry.Runbook, given);
         if (wrong.Count > 0)
             return evaluation with { Verdict = "needs_inputs", Reasons = wrong };
-        var run = await CheckAsync(entry, inputs, actor, "evaluation", dryRun: true, automatic: false, cancel);
+        var run = await CheckAsync(entry, inputs, actor, "evaluation", dryRun: true, automatic: false, cancel, evaluated: true);
         return evaluation with { Verdict = run.Problems.Count == 0 ? "ready" : "refused", Reasons = run.Problems, Inputs = run.Inputs, ExpectedMs = run.ExpectedMs };
     }
 

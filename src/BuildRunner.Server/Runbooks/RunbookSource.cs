@@ -23,6 +23,12 @@ public class RunbookSource(string name)
     public virtual Task<RunAdmission> AdmitAsync(IReadOnlyDictionary<string, string> inputs, CancellationToken cancel) =>
         Task.FromResult(new RunAdmission(inputs, [], []));
 
+    /// <summary>
+    /// What stands against beginning it now, one sentence each, that says nothing of whether it would work: asked when somebody wants it, and not when it is
+    /// evaluated, so that a verdict on recovery may be among it.
+    /// </summary>
+    public virtual Task<IReadOnlyList<string>> AgainstAsync(IReadOnlyDictionary<string, string> inputs, CancellationToken cancel) => Task.FromResult<IReadOnlyList<string>>([]);
+
     /// <summary>What the run came to, asked once, before it is written down as ended.</summary>
     public virtual Task<RunReport?> ReportAsync(RunState state, RunPhase outcome, CancellationToken cancel) => Task.FromResult<RunReport?>(null);
 }

@@ -73,7 +73,8 @@ public class DrillCalendarTests
         { Well with { UnderWay = "drill-7" }, null }, // the desk refuses a second run, by its id
         { Well with { OpenIncidents = ["inc-1"], UnmitigatedIncidents = ["inc-1"] }, "inc-1 is open" },
         { Well with { Freeze = "stocktaking" }, "(stocktaking)" },
-        { Well with { Readiness = ReadinessVerdict.NotReady, ReadinessSentence = "No copy streams." }, "(No copy streams)" },
+        { Well with { Readiness = ReadinessVerdict.NotReady, ReadinessSentence = "No copy streams." }, null }, // for a moment: what is looked at now decides
+        { Well with { Readiness = ReadinessVerdict.NotReady, LastingRed = "No copy streams." }, "(No copy streams)" },
     };
 
     [Theory]

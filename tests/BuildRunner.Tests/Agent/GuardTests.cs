@@ -107,13 +107,17 @@ public sealed class GuardTests : AgentPair
         {
             // With memory to give back, so that its end takes the kernel a while; every other one is frozen, as a stalled server's are.
             using var child = Process.Start(new ProcessStartInfo("python3", ["-c", "b = bytearray(64 << 20)\nprint('ready', flush=True)\nwhile True: pass"]) { WorkingDirectory = folder, RedirectStandardOutput = true })!;
-            Assert.Equal("ready", await child.StandardOutput.ReadLineAsync(Cancel));
-            if (round % 2 == 0)
-                Signal(child.Id, 19);
-            Assert.Equal([child.Id], processes.Running());
-            Assert.False(DataProcesses.IsDying(child.Id));
-            Signal(child.Id, 9);
-            Assert.True(DataProcesses.IsDying(child.Id));
+            try
+            {
+                Assert.Equal("ready", await child.StandardOutput.ReadLineAsync(Cancel));
+                if (round % 2 == 0)
+                    Signal(child.Id, 19);
+                Assert.Equal([child.Id], processes.Running());
+                Assert.False(DataProcesses.IsDying(child.Id));
+                Signal(child.Id, 9);
+                Assert.True(DataProcesses.IsDying(child.Id));
+            }
+            finally { child.Kill(); }
             await child.WaitForExitAsync(Cancel);
             Assert.Empty(processes.Running());
         }

@@ -75,7 +75,7 @@ public static class HistoryChecker
     /// <summary>What is reported lost is what the salvaged WAL holds, no less and no more.</summary>
     private static IEnumerable<string> Reported(FinalState end) =>
         from salvage in end.Salvaged
-        where salvage.Commits is not null && salvage.Commits != salvage.Transactions.Count
+        where salvage.Commits is not null && (salvage.Commits != salvage.Transactions.Count || salvage.Named?.SetEquals(salvage.Transactions) == false)
         select $"LossReported: {salvage.Commits} commits of {salvage.Region} at epoch {salvage.Epoch} are reported lost, and its salvaged WAL holds {salvage.Transactions.Count}";
 
     private static IEnumerable<string> Converges(FinalState end)

@@ -50,6 +50,10 @@ public sealed class HistoryCheckerTests
             Found(true, invariant, found);
     }
 
+    [Fact]
+    public void Judge_ReportNamesOtherTransactions_IsLossReported() => Found(true, "LossReported", HistoryChecker.Judge(
+        [Op(A, 0, 1, epoch: 1) with { Transaction = 70 }], End([], [new Salvage(1, "east", 1, new HashSet<uint> { 70 }) { Named = new HashSet<uint> { 71 } }])));
+
     [Theory]
     [InlineData(true, 1L, true, false)]
     [InlineData(true, 2L, true, true)] // more commits than its WAL holds

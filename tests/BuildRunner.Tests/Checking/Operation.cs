@@ -21,7 +21,15 @@ public sealed record Operation(string Client, Guid Id, long Invoked, long Comple
 }
 
 /// <summary>What was salvaged of an epoch that ended.</summary>
-public sealed record Salvage(long Epoch, string Region, long? Commits, IReadOnlySet<uint> Transactions);
+/// <param name="Epoch">The epoch.</param>
+/// <param name="Region">Where.</param>
+/// <param name="Commits">How many are reported lost; null: it could not be told.</param>
+/// <param name="Transactions">What the salvaged WAL holds past the fork.</param>
+public sealed record Salvage(long Epoch, string Region, long? Commits, IReadOnlySet<uint> Transactions)
+{
+    /// <summary>Which are reported lost; null: not told one by one.</summary>
+    public IReadOnlySet<uint>? Named { get; init; }
+}
 
 /// <summary>What is found once everything is mended.</summary>
 public sealed record FinalState

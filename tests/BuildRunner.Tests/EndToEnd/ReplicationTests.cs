@@ -18,7 +18,7 @@ public sealed class ReplicationTests(ITestOutputHelper output)
     [Fact(Timeout = 400_000)]
     public async Task Synchronous_PrimarySilentlyPartitioned_TheCopyIsCutOffAndNoAcknowledgedOrderIsLost()
     {
-        await using var sandbox = await StartAsync("auto_failover: true\n  lease_ttl: 5s", "--sync");
+        await using var sandbox = await StartAsync("auto_failover: true\n  lease_ttl: 5s", null, "--sync");
         await HeldAsync(sandbox, "us-west-1");
         Assert.Equal(0, Database(await StatusAsync(sandbox)).GetProperty("rpo_now_seconds").GetDouble());
         await using var writer = OrderWriter.Start(new() { Gateway = new Uri(sandbox.Gateway("us-west-1")), InFlightMax = 800 });
@@ -103,12 +103,16 @@ public sealed class ReplicationTests(ITestOutputHelper output)
     }
 
     /// <summary>A sandbox without a power driver where nobody is asked, with one where somebody is.</summary>
-    internal static async Task<Sandbox> StartAsync(string recovery, params string[] more)
+    /// <param name="recovery">Instead of `auto_failover: false` in the policy.</param>
+    /// <param name="power">Instead of `power_driver: supervisor`; null: as it fits.</param>
+    /// <param name="more">Options of `br dev`.</param>
+    internal static async Task<Sandbox> StartAsync(string recovery, string? power = null, params string[] more)
     {
         var policy = Path.Combine(Directory.CreateTempSubdirectory("br-policy-").FullName, "policy.yml");
         var text = (await File.ReadAllTextAsync(Path.Combine(Repository.Root, "governance/policy.yml"), Cancel)).Replace("auto_failover: false", recovery, StringComparison.Ordinal);
-        if (recovery.Contains("true", StringComparison.Ordinal))
-            text = text.Replace("power_driver: supervisor", "power_driver: none", StringComparison.Ordinal);
+        power ??= recovery.Contains("true", StringComparison.Ordinal) ? "power_driver: none" : null;
+        if (power is not null)
+            text = text.Replace("power_driver: supervisor", power, StringComparison.Ordinal);
         await File.WriteAllTextAsync(policy, text, Cancel);
         return await Sandbox.StartAsync(["--no-traffic", "--policy", policy, .. more]);
     }

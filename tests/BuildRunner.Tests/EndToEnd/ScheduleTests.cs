@@ -231,7 +231,10 @@ public sealed class ScheduleTests(ITestOutputHelper output)
             {
                 var counted = said.TryGetProperty("commits", out var commits) && commits.ValueKind == JsonValueKind.Number;
                 var epoch = said.GetProperty("epoch").GetInt64();
-                found.Add(new Salvage(epoch, region.Code, counted ? commits.GetInt64() : null, counted ? await SalvagedWal.CommitsAsync(sandbox, region, epoch, Cancel) : new HashSet<uint>()));
+                found.Add(new Salvage(epoch, region.Code, counted ? commits.GetInt64() : null, counted ? await SalvagedWal.CommitsAsync(sandbox, region, epoch, Cancel) : new HashSet<uint>())
+                {
+                    Named = counted ? said.GetProperty("transactions").EnumerateArray().Select(t => t.GetUInt32()).ToHashSet() : null,
+                });
             }
         }
         return found;

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using BuildRunner.Dev;
+using BuildRunner.Server.Guard;
 using BuildRunner.Tests.Checking;
 using BuildRunner.Tests.Support;
 using Npgsql;
@@ -8,29 +9,40 @@ namespace BuildRunner.Tests.EndToEnd;
 
 /// <summary>
 /// FAILOVER.md 11's teeth on real processes: what keeps two primaries apart is taken out from outside, one part at a time, and the checker must say so; with the
-/// part left in, the same fault must break nothing.
+/// part left in, the same fault must break nothing. They reach into what belongs to PostgreSQL's user, which needs root.
 /// </summary>
 [Collection(EndToEndGroup.Name)]
 public sealed class ToothTests(ITestOutputHelper output)
 {
     private const int Acknowledged = 50;
+
+    /// <summary>What the checker says of an old primary that goes on; counters that were answered twice may be ordinary loss, which is not read back here.</summary>
+    private const string SentAfter = "sent after a write of epoch";
     private static readonly TimeSpan Limit = TimeSpan.FromSeconds(120);
     private static readonly DevRegion East = DevRegion.Find("us-east-1");
     private static readonly DevRegion West = DevRegion.Find("us-west-1");
 
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
 
-    /// <summary>The guard's clock stands years back (a time namespace), so that its deadline never comes: it ends nothing, and its gate holds nothing back.</summary>
+    /// <summary>The guard's clock stands at the machine's start (a time namespace), so that its deadline does not come: it ends nothing, and its gate holds nothing back.</summary>
     [Theory(Timeout = 600_000), Trait("Category", "long")]
     [InlineData(true)]
     [InlineData(false)]
     public async Task Guard(bool takenOut)
     {
+        Assert.SkipUnless(Environment.IsPrivilegedProcess, "needs root");
         var programs = takenOut ? LateGuard() : null;
-        await using var sandbox = await AutoFailoverTests.StartAsync(program: programs is null ? null : Path.Combine(programs, "brapp"));
-        await JudgeAsync(sandbox, takenOut, "OneAcknowledger", async () => (await sandbox.BrAsync("dev", "partition", East.Code)).Fine());
-        if (programs is not null)
-            Directory.Delete(programs, recursive: true);
+        try
+        {
+            await using var sandbox = await AutoFailoverTests.StartAsync(program: programs is null ? null : Path.Combine(programs, "brapp"));
+            Assert.Equal(takenOut, TimeOf(GuardOf(sandbox)) != TimeOf(Environment.ProcessId));
+            await JudgeAsync(sandbox, takenOut, SentAfter, async () => (await sandbox.BrAsync("dev", "partition", East.Code)).Fine());
+        }
+        finally
+        {
+            if (programs is not null)
+                Directory.Delete(programs, recursive: true);
+        }
     }
 
     /// <summary>Agent and guard are frozen: only the gate, for which commits wait, is left.</summary>
@@ -39,28 +51,36 @@ public sealed class ToothTests(ITestOutputHelper output)
     [InlineData(false)]
     public async Task Gate(bool takenOut)
     {
+        Assert.SkipUnless(Environment.IsPrivilegedProcess, "needs root");
         await using var sandbox = await AutoFailoverTests.StartAsync();
-        await JudgeAsync(sandbox, takenOut, "OneAcknowledger", async () =>
+        await JudgeAsync(sandbox, takenOut, SentAfter, async () =>
         {
             (await sandbox.BrAsync("dev", "freeze", East.Code, "--part", "agent", "--part", "guard")).Fine();
             if (takenOut)
                 WaitForNobody(sandbox);
-            await FailOverAsync(sandbox);
+            await Eventually.TrueAsync(async () => await FailOverAsync(sandbox) == 0 || await PrimaryAsync(sandbox) == West.Code, "a person, or the house, fails over", Cancel, Limit);
         });
     }
 
-    /// <summary>A person says that the old primary is off, and it is not.</summary>
+    /// <summary>Nothing proves the old primary silent; a person says that it is off, and it is not. Without his word there is no failover.</summary>
     [Theory(Timeout = 600_000), Trait("Category", "long")]
     [InlineData(true)]
     [InlineData(false)]
     public async Task WaitForTheProof(bool takenOut)
     {
-        await using var sandbox = await AutoFailoverTests.StartAsync(TimeSpan.FromSeconds(20));
-        await JudgeAsync(sandbox, takenOut, "OneAcknowledger", async () =>
+        Assert.SkipUnless(Environment.IsPrivilegedProcess, "needs root");
+        await using var sandbox = await ReplicationTests.StartAsync("auto_failover: false", "power_driver: none");
+        await JudgeAsync(sandbox, takenOut, SentAfter, async () =>
         {
             (await sandbox.BrAsync("dev", "partition", East.Code)).Fine();
             if (takenOut)
-                await FailOverAsync(sandbox, "--assume-fenced", "I unplugged it");
+            {
+                await Eventually.TrueAsync(async () => await FailOverAsync(sandbox, "--assume-fenced", "I unplugged it") == 0, "his word is taken", Cancel, Limit);
+                return;
+            }
+            await Eventually.TrueAsync(async () => await FailOverAsync(sandbox) == 4, "it is refused", Cancel, Limit);
+            (await sandbox.BrAsync("dev", "heal", East.Code)).Fine();
+            (await sandbox.BrAsync("dr", "switchover", "--target", West.Code, "--reason", "test")).Fine();
         });
     }
 
@@ -70,24 +90,25 @@ public sealed class ToothTests(ITestOutputHelper output)
     [InlineData(false)]
     public async Task RefusalOfOldEpochs(bool takenOut)
     {
+        Assert.SkipUnless(Environment.IsPrivilegedProcess, "needs root");
         await using var sandbox = await AutoFailoverTests.StartAsync();
-        Process? old = null;
+        int? old = null;
         try
         {
-            await JudgeAsync(sandbox, takenOut, "OneAcknowledger", async () =>
+            await JudgeAsync(sandbox, takenOut, SentAfter, async () =>
             {
                 (await sandbox.BrAsync("dev", "kill", East.Code)).Fine();
                 await MovedAsync(sandbox);
                 if (takenOut)
-                    old = StartByHand(sandbox);
+                    old = await StartByHandAsync(sandbox);
                 else
                     (await sandbox.BrAsync("dev", "heal", East.Code)).Fine();
             });
         }
         finally
         {
-            old?.Kill(entireProcessTree: true);
-            old?.Dispose();
+            if (old is { } pid)
+                Signal(pid, "QUIT");
         }
     }
 
@@ -97,7 +118,8 @@ public sealed class ToothTests(ITestOutputHelper output)
     [InlineData(false)]
     public async Task OrderOfTheSynchronousRecord(bool takenOut)
     {
-        await using var sandbox = await ReplicationTests.StartAsync("auto_failover: true\n  lease_ttl: 10s", "--sync");
+        Assert.SkipUnless(Environment.IsPrivilegedProcess, "needs root");
+        await using var sandbox = await ReplicationTests.StartAsync("auto_failover: true\n  lease_ttl: 10s", null, "--sync");
         await ReplicationTests.HeldAsync(sandbox);
         await JudgeAsync(sandbox, takenOut, "NoLostAck", async () =>
         {
@@ -115,7 +137,7 @@ public sealed class ToothTests(ITestOutputHelper output)
     }
 
     /// <summary>Breaks a sandbox that clients write to until us-west-1 takes their writes, and has the checker judge what they were told.</summary>
-    private async Task JudgeAsync(Sandbox sandbox, bool takenOut, string invariant, Func<Task> breakIt)
+    private async Task JudgeAsync(Sandbox sandbox, bool takenOut, string violation, Func<Task> breakIt)
     {
         var password = (await File.ReadAllTextAsync(Path.Combine(sandbox.Layout.Secrets, "app"), Cancel)).Trim();
         await DirectClient.MakeTablesAsync(sandbox.Layout, East, password, Cancel);
@@ -130,18 +152,20 @@ public sealed class ToothTests(ITestOutputHelper output)
 
         var report = await writer.StopAsync();
         IReadOnlyList<Operation> operations = [.. report.Records.Select(r => new Operation("gateway", r.Id, r.Invoked, r.Completed, r.Outcome) { Epoch = r.Epoch }), .. await east.StopAsync(), .. await west.StopAsync()];
+        // Only ids tell here what is missing: counters that were answered twice may be what the loss of a primary costs, which nobody reads back in this test.
+        var ids = operations.Select(o => o with { Number = null }).ToList();
         var end = new FinalState { Held = await HeldAsync(sandbox, password), Salvaged = [], Primaries = [West.Code], Checksums = new Dictionary<string, string>() };
-        var found = HistoryChecker.Judge(operations, end, lossAllowed: invariant != "NoLostAck").Where(v => v.StartsWith(invariant, StringComparison.Ordinal)).ToList();
-        output.WriteLine($"{operations.Count(o => o.Outcome == OrderOutcomeKind.Ok)} acknowledged at epochs {string.Join(" ", operations.Select(o => o.Epoch).OfType<long>().Distinct().Order())}; {(found.Count == 0 ? $"{invariant} holds" : found[0])}");
+        var found = HistoryChecker.Judge(ids, end, lossAllowed: violation != "NoLostAck").Where(v => v.Contains(violation, StringComparison.Ordinal)).ToList();
+        output.WriteLine($"{operations.Count(o => o.Outcome == OrderOutcomeKind.Ok)} acknowledged at epochs {string.Join(" ", operations.Select(o => o.Epoch).OfType<long>().Distinct().Order())}; {(found.Count == 0 ? "nothing found" : found[0])}");
         Assert.Equal(takenOut, found.Count > 0);
     }
 
-    private static Task MovedAsync(Sandbox sandbox) => Eventually.TrueAsync(
-        async () => await sandbox.BrAsync("dr", "status", "--output", "json") is { Code: 0 } said && FailoverTests.Primary(said.Json) == West.Code, $"{West.Code} is the primary", Cancel, Limit);
+    private static async Task<string?> PrimaryAsync(Sandbox sandbox) => await sandbox.BrAsync("dr", "status", "--output", "json") is { Code: 0 } said ? FailoverTests.Primary(said.Json) : null;
 
-    /// <summary>Refused while no proof is at hand; nothing has changed then.</summary>
-    private static Task FailOverAsync(Sandbox sandbox, params string[] more) => Eventually.TrueAsync(
-        async () => (await sandbox.BrAsync(["dr", "failover", "--target", West.Code, "--accept-data-loss", "--reason", "test", .. more])).Code == 0, "a person fails over", Cancel, Limit);
+    private static Task MovedAsync(Sandbox sandbox) => Eventually.TrueAsync(async () => await PrimaryAsync(sandbox) == West.Code, $"{West.Code} is the primary", Cancel, Limit);
+
+    private static async Task<int> FailOverAsync(Sandbox sandbox, params string[] more) =>
+        (await sandbox.BrAsync(["dr", "failover", "--target", West.Code, "--accept-data-loss", "--reason", "test", .. more])).Code;
 
     private static async Task<Dictionary<Guid, int>> HeldAsync(Sandbox sandbox, string password)
     {
@@ -155,17 +179,24 @@ public sealed class ToothTests(ITestOutputHelper output)
         return held;
     }
 
-    private static string DataOf(Sandbox sandbox) =>
-        DevLock.Folders(sandbox.Layout, [sandbox.Layout.FolderOf(East)]).SelectMany(f => new[] { Path.Combine(f, "data"), Path.Combine(f, "postgres", "data") }).First(d => File.Exists(Path.Combine(d, "PG_VERSION")));
+    private static string DataOf(Sandbox sandbox) => DevLock.Folders(sandbox.Layout, [sandbox.Layout.FolderOf(East)])
+        .SelectMany(f => Directory.EnumerateFiles(f, "PG_VERSION", new EnumerationOptions { RecurseSubdirectories = true, MaxRecursionDepth = 3, IgnoreInaccessible = true }))
+        .Select(f => Path.GetDirectoryName(f)!).First(d => Path.GetFileName(d) == "data");
+
+    private static int PostmasterOf(Sandbox sandbox) => int.Parse(File.ReadLines(Path.Combine(DataOf(sandbox), "postmaster.pid")).First(), CultureInfo.InvariantCulture);
+
+    private static int GuardOf(Sandbox sandbox) => int.Parse(File.ReadAllText($"/proc/{PostmasterOf(sandbox)}/stat").Split(") ")[^1].Split(' ')[1], CultureInfo.InvariantCulture);
+
+    private static string TimeOf(int process) => new FileInfo($"/proc/{process}/ns/time").LinkTarget!;
 
     private static void WaitForNobody(Sandbox sandbox)
     {
-        var data = DataOf(sandbox);
-        File.WriteAllText(Path.Combine(data, "sync.conf"), "");
-        Signal(int.Parse(File.ReadLines(Path.Combine(data, "postmaster.pid")).First(), CultureInfo.InvariantCulture), "HUP");
+        File.WriteAllText(Path.Combine(DataOf(sandbox), "sync.conf"), "");
+        Signal(PostmasterOf(sandbox), "HUP");
     }
 
-    private static Process StartByHand(Sandbox sandbox)
+    /// <summary>Answers the process; it has no parent that it would end with, as one that a person starts.</summary>
+    private static async Task<int> StartByHandAsync(Sandbox sandbox)
     {
         var data = DataOf(sandbox);
         var permit = File.ReadLines(Path.Combine(data, "postgresql.conf")).First(l => l.StartsWith("include '", StringComparison.Ordinal)).Split('\'')[1];
@@ -174,24 +205,21 @@ public sealed class ToothTests(ITestOutputHelper output)
         File.WriteAllText(Path.Combine(data, "sync.conf"), "");
         File.Delete(Path.Combine(data, "postmaster.pid"));
         Process.Start("chmod", ["-R", "a+rX", Path.GetDirectoryName(Path.GetDirectoryName(permit)!)!]).WaitForExit();
-        // As root it is PostgreSQL's own user that starts it; its sockets go where that user may write.
-        var command = new[] { Path.Combine(PostgresServer.Binaries, "postgres"), "-D", data, "-c", "unix_socket_directories=" };
-        return Environment.UserName == "root"
-            ? Process.Start("setpriv", ["--reuid=postgres", "--regid=postgres", "--init-groups", "--pdeathsig", "QUIT", .. command])
-            : Process.Start(command[0], command[1..]);
+        Process.Start("setpriv", ["--reuid=postgres", "--regid=postgres", "--init-groups", Path.Combine(PostgresServer.Binaries, "postgres"), "-D", data, "-c", "unix_socket_directories="]).Dispose();
+        await Eventually.TrueAsync(() => File.Exists(Path.Combine(data, "postmaster.pid")) && File.ReadLines(Path.Combine(data, "postmaster.pid")).LastOrDefault()?.Trim() == "ready", "the old primary is up", Cancel, Limit);
+        return PostmasterOf(sandbox);
     }
 
-    /// <summary>The built programs by links, but for the one that an agent starts its guard by: that one steps into a time namespace first.</summary>
+    /// <summary>The built programs once more, but for the one that an agent starts its guard by: that one steps into a time namespace first.</summary>
     private static string LateGuard()
     {
         var folder = Directory.CreateTempSubdirectory("br-tooth-").FullName;
-        var built = new FileInfo(Sandbox.Program).Directory!;
-        foreach (var entry in built.ResolveLinkTarget(returnFinalTarget: true) is DirectoryInfo target ? target.EnumerateFileSystemInfos() : built.EnumerateFileSystemInfos())
-            File.CreateSymbolicLink(Path.Combine(folder, entry.Name), entry.FullName);
-        File.Copy(Sandbox.Program, Path.Combine(folder, "brapp"));
+        var uptime = (int)(GuardNative.BootMilliseconds() / 1000);
+        Assert.SkipWhen(uptime < 300, "the machine has run for too short a time: its clock cannot be put back far enough");
+        Process.Start("cp", ["-rL", $"{new FileInfo(Sandbox.Program).DirectoryName}/.", folder]).WaitForExit();
+        File.Move(Path.Combine(folder, "br"), Path.Combine(folder, "brapp"));
         var launcher = Path.Combine(folder, "br");
-        File.Delete(launcher);
-        File.WriteAllText(launcher, "#!/bin/sh\n[ \"$1\" = guard ] && exec unshare --time --boottime -1000000 \"${0}app\" \"$@\"\nexec \"${0}app\" \"$@\"\n");
+        File.WriteAllText(launcher, $"#!/bin/sh\n[ \"$1\" = guard ] && exec unshare --time --boottime -{uptime - 5} \"${{0}}app\" \"$@\"\nexec \"${{0}}app\" \"$@\"\n");
         File.SetUnixFileMode(launcher, (UnixFileMode)0b111_101_101);
         File.SetUnixFileMode(folder, (UnixFileMode)0b111_101_101);
         return folder;

@@ -146,8 +146,7 @@ public sealed class DrillCalendarLoopTests
         foreach (var entry in await store.ListAsync(DrillCalendarBook.CalendarPrefix, Cancel))
             await store.DeleteAsync(entry.Key, null, null, Cancel);
         return new DrillCalendarLoop(
-            services.GetRequiredService<DrillCalendarBook>(), services.GetRequiredService<RunDesk>(), services.GetRequiredService<RunRecords>(), services.GetRequiredService<ReadinessRecords>(), services.GetRequiredService<IncidentBook>(),
-            services.GetRequiredService<IPolicySource>(), services.GetRequiredService<IEventLog>(), lead, time, NullLogger<DrillCalendarLoop>.Instance);
+            services.GetRequiredService<DrillCalendarBook>(), services.GetRequiredService<DrillGround>(), services.GetRequiredService<RunDesk>(), services.GetRequiredService<IPolicySource>(), services.GetRequiredService<IEventLog>(), lead, time, NullLogger<DrillCalendarLoop>.Instance);
     }
 
     private static async Task ReadyAsync(TestServer server, FakeTimeProvider time) => await server.Services.GetRequiredService<ReadinessRecords>().PutAsync(

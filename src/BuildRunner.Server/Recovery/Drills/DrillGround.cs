@@ -15,7 +15,9 @@ internal sealed class DrillGround(DrillCalendarBook book, RunRecords runs, Readi
     public async Task<DrillCalendarFacts> ReadAsync(DateTimeOffset now, CancellationToken cancel)
     {
         var verdict = await readiness.ShowAsync(now, cancel);
-        var standing = DrillCalendar.Standing(await incidents.ListAsync(cancel), await DrillsRoom.ListAsync(runs, cancel));
+        var drills = await DrillsRoom.ListAsync(runs, cancel);
+        var standing = DrillCalendar.Standing(await incidents.ListAsync(cancel), drills);
+        var settled = now - ReadinessAlert.Lasting;
         return new DrillCalendarFacts
         {
             Now = now,
@@ -26,6 +28,9 @@ internal sealed class DrillGround(DrillCalendarBook book, RunRecords runs, Readi
             UnmitigatedIncidents = [.. standing.Where(i => i.State is IncidentState.Open or IncidentState.Acknowledged).Select(i => i.Id)],
             Readiness = verdict.Verdict,
             ReadinessSentence = verdict.Sentence,
+            LastingRed = verdict.Verdict == ReadinessVerdict.NotReady && !drills.Any(d => d.EndedAt > verdict.EvaluatedAt)
+                ? verdict.Findings.FirstOrDefault(f => f.Severity == ReadinessSeverity.Red && f.Since <= settled)?.Reason
+                : null,
             UnderWay = (await runs.ListAsync(cancel)).FirstOrDefault(r => r.State.IsUnderWay() && (DrillPlanner.IsDrill(r.Runbook) || FailoverRunbook.Moves(r.Runbook)))?.Id,
         };
     }

@@ -30,12 +30,15 @@ internal abstract class DrillSource(string runbook, string kind, DrillHouse hous
         foreach (var (name, value) in inputs)
             complete[name] = value;
         complete["automatic"] = house.Policy.Current.WhyNoAutomaticFailover(house.Policy.Freeze is not null) is null ? "true" : "false";
-        var ground = await house.Ground.ReadAsync(house.Time.GetUtcNow(), cancel);
-        List<string> problems = [.. DrillCalendar.WhyNotByHand(ground), .. DrillPlanner.Problems(facts, await house.States.ReadAsync(database, cancel))];
+        List<string> problems = [.. DrillPlanner.Problems(facts, await house.States.ReadAsync(database, cancel))];
         if (problems.Count == 0)
             problems.AddRange(Complete(complete, facts, plan));
         return new RunAdmission(complete, problems, plan.Notes);
     }
+
+    /// <summary>Nothing stands against what breaks nothing.</summary>
+    public override async Task<IReadOnlyList<string>> AgainstAsync(IReadOnlyDictionary<string, string> inputs, CancellationToken cancel) =>
+        inputs.GetValueOrDefault("fault") == "none" ? [] : [.. DrillCalendar.WhyNotByHand(await house.Ground.ReadAsync(house.Time.GetUtcNow(), cancel))];
 
     public override async Task<RunReport?> ReportAsync(RunState state, RunPhase outcome, CancellationToken cancel)
     {

@@ -40,11 +40,9 @@ internal static class Orders
     }
 
     /// <summary>Waits until a copy has replayed a position of the epoch that ends.</summary>
-    public static Task<OrderAnswer<ReachResult>> ReachAsync(this INodeLinks links, string target, string id, EpochRecord record, Lsn until, ActionContext context, CancellationToken cancel) => links.GiveAsync(
-        Agent(target), id, DatabaseOrders.Reach, record.Epoch, context, new ReachOrder(record.Database, record.Epoch, context.Run, until, (int)ReachMax.TotalMilliseconds),
-        WireJson.Default.ReachOrder, WireJson.Default.ReachResult, ReachMax + TimeSpan.FromSeconds(2), cancel);
-
-    private static readonly TimeSpan ReachMax = TimeSpan.FromSeconds(4);
+    public static Task<OrderAnswer<ReachResult>> ReachAsync(this INodeLinks links, string target, string id, EpochRecord record, Lsn until, TimeSpan limit, ActionContext context, CancellationToken cancel) => links.GiveAsync(
+        Agent(target), id, DatabaseOrders.Reach, record.Epoch, context, new ReachOrder(record.Database, record.Epoch, context.Run, until, (int)limit.TotalMilliseconds),
+        WireJson.Default.ReachOrder, WireJson.Default.ReachResult, limit + TimeSpan.FromSeconds(2), cancel);
 
     public static NodeName Agent(string region) => new(NodeKind.Agent, region);
 

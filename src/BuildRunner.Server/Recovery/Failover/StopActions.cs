@@ -63,6 +63,9 @@ internal sealed class FenceAction(Epochs epochs, INodeLinks links, INodeReports 
     private static readonly TimeSpan PowerMax = TimeSpan.FromSeconds(15);
     private static readonly TimeSpan ReportMax = TimeSpan.FromSeconds(3);
 
+    /// <summary>A copy that had just lost its stream connects again within five seconds by default.</summary>
+    private static readonly TimeSpan ArriveMax = TimeSpan.FromSeconds(9);
+
     public string Name => "failover.fence";
 
     public Task<ActionCheck> CheckAsync(ActionContext context, CancellationToken cancel) =>
@@ -167,7 +170,7 @@ internal sealed class FenceAction(Epochs epochs, INodeLinks links, INodeReports 
         if (context.Argument("proof") != "stopped" || fenced is not { Proof.Kind: FenceProofKind.Demoted, End: { } end })
             return null;
         var target = context.Arguments["target"];
-        var reached = await links.ReachAsync(target, $"{context.Key}/arrived", record, end, context, cancel);
+        var reached = await links.ReachAsync(target, $"{context.Key}/arrived", record, end, ArriveMax, context, cancel);
         return reached.Data is null ? new ActionOutcome.Failed($"{record.Primary} was demoted at {end}, and {target} does not hold all of that ({reached.Error?.TrimEnd('.')}): it is not given the epoch.") : null;
     }
 

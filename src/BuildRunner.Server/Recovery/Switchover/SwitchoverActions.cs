@@ -155,6 +155,8 @@ internal sealed class SealAction(Epochs epochs, INodeLinks links) : IAction
 /// <summary>The copy has replayed the sealed position: nothing acknowledged can be lost any more.</summary>
 internal sealed class CatchUpAction(Epochs epochs, INodeLinks links) : IAction
 {
+    private static readonly TimeSpan ReachMax = TimeSpan.FromSeconds(4);
+
     public string Name => "switchover.catch-up";
 
     public async Task<ActionOutcome> ActAsync(ActionContext context, CancellationToken cancel)
@@ -162,7 +164,7 @@ internal sealed class CatchUpAction(Epochs epochs, INodeLinks links) : IAction
         var (database, target) = (context.Arguments["database"], context.Arguments["target"]);
         if (await epochs.GetAsync(database, cancel) is not { } record)
             return new ActionOutcome.Refused($"Database {database} has no epoch.");
-        var answer = await links.ReachAsync(target, context.Key, record, Lsn.Parse(context.Outputs["seal.at"]), context, cancel);
+        var answer = await links.ReachAsync(target, context.Key, record, Lsn.Parse(context.Outputs["seal.at"]), ReachMax, context, cancel);
         return answer.Data is { } reached
             ? ActionOutcome.Finished(("held", reached.Replayed.ToString()), ("ms", reached.Milliseconds.ToString("0.#", CultureInfo.InvariantCulture)))
             : answer.Failure($"Catching up in {target}");
