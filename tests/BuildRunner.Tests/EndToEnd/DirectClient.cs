@@ -16,17 +16,20 @@ internal sealed class DirectClient : IAsyncDisposable
     private static readonly TimeSpan Away = TimeSpan.FromMilliseconds(300);
     private const string Write = """
         with c as (update counter set n = n + 1 returning n), i as (insert into direct (id) select $1 from c)
-        select n, pg_current_xact_id()::text, (select max(epoch) from buildrunner.epoch) from c
+        select n, pg_current_xact_id()::text, m.epoch, m.region from c, (select epoch, region from buildrunner.epoch order by epoch desc limit 1) m
         """;
+    private const string Marker = "select epoch, region from buildrunner.epoch order by epoch desc limit 1";
+    private const int MarkerLooksMax = 100;
     private readonly string _connection;
     private readonly string _name;
+    private readonly string _region;
     private readonly CancellationTokenSource _stop = new();
     private readonly List<Operation> _operations = [];
     private readonly Task _running;
 
     public DirectClient(DevLayout layout, DevRegion region, string password)
     {
-        _name = $"direct/{region.Code}";
+        (_name, _region) = ($"direct/{region.Code}", region.Code);
         _connection = Connection(layout, region, password);
         _running = Task.Run(RunAsync);
     }
@@ -85,9 +88,12 @@ internal sealed class DirectClient : IAsyncDisposable
             await using var command = new NpgsqlCommand(Write, connection) { Parameters = { new() { Value = id } } };
             await using var row = await command.ExecuteReaderAsync(CancellationToken.None);
             await row.ReadAsync(CancellationToken.None);
-            var (number, transaction, epoch) = (row.GetInt64(0), (uint)ulong.Parse(row.GetString(1), CultureInfo.InvariantCulture), row.GetInt64(2));
+            var (number, transaction, epoch, marked) = (row.GetInt64(0), (uint)ulong.Parse(row.GetString(1), CultureInfo.InvariantCulture), row.GetInt64(2), row.GetString(3));
             await row.NextResultAsync(CancellationToken.None); // the commit's end, and what was said of it
-            _operations.Add(new(_name, id, begun, Stopwatch.GetTimestamp(), cancelled() ? OrderOutcomeKind.Unknown : OrderOutcomeKind.Ok) { Number = number, Transaction = transaction, Epoch = epoch });
+            var completed = Stopwatch.GetTimestamp();
+            await row.CloseAsync();
+            var operation = new Operation(_name, id, begun, completed, cancelled() ? OrderOutcomeKind.Unknown : OrderOutcomeKind.Ok) { Number = number, Transaction = transaction };
+            _operations.Add(operation with { Epoch = marked == _region ? epoch : await OwnEpochAsync(connection) });
             return true;
         }
         catch (PostgresException refused) when (refused.SqlState == PostgresErrorCodes.ReadOnlySqlTransaction)
@@ -100,5 +106,26 @@ internal sealed class DirectClient : IAsyncDisposable
             _operations.Add(new(_name, id, begun, Stopwatch.GetTimestamp(), OrderOutcomeKind.Unknown));
             return false;
         }
+    }
+
+    /// <summary>
+    /// A session that was open on a copy may write between its promotion and its marker, some milliseconds later: the newest marker that it saw is another
+    /// region's then, and its write belongs to the epoch whose marker comes. Null: it did not come while the line held.
+    /// </summary>
+    private async Task<long?> OwnEpochAsync(NpgsqlConnection connection)
+    {
+        try
+        {
+            for (var look = 0; look < MarkerLooksMax; look++)
+            {
+                await using var command = new NpgsqlCommand(Marker, connection);
+                await using var row = await command.ExecuteReaderAsync(CancellationToken.None);
+                if (await row.ReadAsync(CancellationToken.None) && row.GetString(1) == _region)
+                    return row.GetInt64(0);
+                await Task.Delay(Pace / 2, CancellationToken.None);
+            }
+        }
+        catch (Exception error) when (error is NpgsqlException or TimeoutException or IOException) { } // it is known no better
+        return null;
     }
 }
