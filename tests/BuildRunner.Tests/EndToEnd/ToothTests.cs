@@ -80,7 +80,7 @@ public sealed class ToothTests(ITestOutputHelper output)
             }
             await Eventually.TrueAsync(async () => await FailOverAsync(sandbox) == 4, "it is refused", Cancel, Limit);
             (await sandbox.BrAsync("dev", "heal", East.Code)).Fine();
-            (await sandbox.BrAsync("dr", "switchover", "--target", West.Code, "--reason", "test")).Fine();
+            await Eventually.TrueAsync(async () => (await sandbox.BrAsync("dr", "switchover", "--target", West.Code, "--reason", "test")).Code == 0, "once it is heard again, the primary is moved", Cancel, Limit);
         });
     }
 
@@ -181,7 +181,7 @@ public sealed class ToothTests(ITestOutputHelper output)
 
     private static string DataOf(Sandbox sandbox) => DevLock.Folders(sandbox.Layout, [sandbox.Layout.FolderOf(East)])
         .SelectMany(f => Directory.EnumerateFiles(f, "PG_VERSION", new EnumerationOptions { RecurseSubdirectories = true, MaxRecursionDepth = 3, IgnoreInaccessible = true }))
-        .Select(f => Path.GetDirectoryName(f)!).First(d => Path.GetFileName(d) == "data");
+        .Select(f => GuardNative.RealPath(Path.GetDirectoryName(f)!)).First(d => Path.GetFileName(d) == "data"); // not by a link in a folder that PostgreSQL's user cannot enter
 
     private static int PostmasterOf(Sandbox sandbox) => int.Parse(File.ReadLines(Path.Combine(DataOf(sandbox), "postmaster.pid")).First(), CultureInfo.InvariantCulture);
 
