@@ -26,9 +26,6 @@ public sealed record GuardAnswer
     public int Guard { get; init; }
     public int Postmaster { get; init; }
     public bool Running { get; init; }
-
-    /// <summary>Why it could stop PostgreSQL and not prove it; null: it could do both.</summary>
-    public string? Blind { get; init; }
     public string? Data { get; init; }
     public long? DeadlineMs { get; init; }
 

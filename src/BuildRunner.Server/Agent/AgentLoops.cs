@@ -94,7 +94,7 @@ internal sealed class ReadingLoop : ReconcileLoop, IAsyncDisposable
             SeenEpoch = state.SeenEpoch,
             FencedEpoch = fence?.Epoch,
             Following = reading.State == DatabaseState.Standby ? state.Following?.Split(' ')[0] : null,
-            Guarded = guard is { Running: true, Blind: null },
+            Guarded = guard is { Running: true },
             Lease = _lease.Reading,
             Sync = sync,
             CutEpoch = state.CutEpoch,

@@ -34,7 +34,7 @@ internal sealed class GuardClient(AgentOptions options, PostgresHome home)
     {
         if (_alone is { } alone)
         {
-            await alone.WaitForExitAsync(cancel).WaitAsync(EndMax, cancel);
+            await alone.WaitForExitAsync(cancel).WaitAsync(EndMax, cancel); // past it the caller's next pass asks again
             alone.Dispose();
             _alone = null;
         }

@@ -44,9 +44,10 @@ internal sealed class GuardStop(GuardOptions options)
             if (Directory.Exists(options.PermitFolder))
                 File.Delete(options.Permit);
             var ended = postmaster is null || postmaster.HasExited;
-            // Who cannot look leaves it to PostgreSQL to end its processes, and proves nothing.
+            // Who cannot look leaves it to PostgreSQL to end its processes: its first one waits for all others before it ends.
             var atOnce = request.Epoch is not null && (ended || DataProcesses.Sees(postmaster!.Id));
             var was = ended ? "was down" : atOnce ? "was killed" : "ended by the immediate stop";
+            var down = ended;
             if (!ended && request.Epoch is null && request.FastMs > 0)
             {
                 _ = GuardNative.Kill(postmaster!.Id, GuardNative.SigInt);
@@ -67,7 +68,14 @@ internal sealed class GuardStop(GuardOptions options)
                 Kill(postmaster!.Id, killed); // first, so that it starts no more
             int left;
             try { left = Sweep(killed); }
-            catch (UnauthorizedAccessException error) { return Answer(postmaster) with { Ok = false, Error = error.Message, Killed = killed.Count }; }
+            catch (UnauthorizedAccessException error) when (!ended || (down && request.Epoch is not null))
+            {
+                return Answer(postmaster) with { Ok = false, Error = error.Message, Killed = killed.Count };
+            }
+            catch (UnauthorizedAccessException)
+            {
+                (left, was) = (0, $"{was} and had waited for its sessions, which may not be looked at");
+            }
             var took = Stopwatch.GetElapsedTime(started).TotalMilliseconds;
             var evidence = string.Create(CultureInfo.InvariantCulture,
                 $"the guard (process {Environment.ProcessId}) saw: postmaster {postmaster?.Id ?? 0} {was}, {killed.Count} processes killed, {left} left after {took:F0} ms");
@@ -116,7 +124,6 @@ internal sealed class GuardStop(GuardOptions options)
         Guard = Environment.ProcessId,
         Postmaster = postmaster?.Id ?? 0,
         Running = postmaster is { HasExited: false },
-        Blind = postmaster is { HasExited: false } && !DataProcesses.Sees(postmaster.Id) ? DataProcesses.Blind : null,
         Data = options.Data,
     };
 

@@ -123,6 +123,37 @@ public sealed class GuardTests : AgentPair
         }
     }
 
+    /// <summary>As in many containers: root without the capability sees no process of PostgreSQL's user, and must not take that for silence.</summary>
+    [Fact(Timeout = TestMax)]
+    public async Task Fence_WhoMayNotLook_ProvesNothing()
+    {
+        Assert.SkipUnless(Environment.IsPrivilegedProcess, "needs root");
+        var folder = Directory.CreateTempSubdirectory("br-blind-").FullName;
+        Process.Start("sh", ["-c", $"mkdir {folder}/data && echo 15 > {folder}/data/PG_VERSION && chown -R postgres {folder}"]).WaitForExit();
+        using var session = Process.Start(new ProcessStartInfo("setpriv", ["--reuid=postgres", "--regid=postgres", "--init-groups", "sleep", "600"]) { WorkingDirectory = $"{folder}/data" })!;
+        try
+        {
+            await Eventually.TrueAsync(() => DataProcesses.Sees(session.Id) && File.ReadAllText($"/proc/{session.Id}/comm") == "sleep\n", "a session is there", Cancel);
+            async Task<GuardAnswer> FenceAsync(params string[] before)
+            {
+                string[] command = [.. before, East.Options.Executable, "guard", "--fence", "1", "--run", "r", "--data", $"{folder}/data", "--permit-dir", $"{folder}/permit"];
+                using var guard = Process.Start(new ProcessStartInfo(command[0], command[1..]) { RedirectStandardOutput = true })!;
+                return JsonSerializer.Deserialize((await guard.StandardOutput.ReadLineAsync(Cancel))!, GuardJson.Default.GuardAnswer)!;
+            }
+            var blind = await FenceAsync("setpriv", "--bounding-set=-sys_ptrace", "--");
+            Assert.False(blind.Ok);
+            Assert.Contains("CAP_SYS_PTRACE", blind.Error, StringComparison.Ordinal);
+            Assert.False(File.Exists($"{folder}/fence.json") || session.HasExited);
+            Assert.Equal((true, 1), (await FenceAsync() is var seen && seen.Ok, seen.Killed));
+            await session.WaitForExitAsync(Cancel);
+        }
+        finally
+        {
+            session.Kill();
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
     private async Task<GuardAnswer> AskAsync(GuardRequest request)
     {
         using var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
