@@ -3,6 +3,7 @@ using System.Diagnostics;
 using BuildRunner.Client.Databases;
 using BuildRunner.Core.Databases;
 using BuildRunner.Server.Hosting;
+using BuildRunner.Server.Hosting.Priority;
 using Microsoft.Extensions.Logging;
 using Npgsql;
 
@@ -263,7 +264,12 @@ internal sealed partial class DatabaseOrderDesk(
 
     private static async Task TryPromoteAsync(NpgsqlConnection connection, CancellationToken cancel)
     {
-        try { await connection.ExecuteAsync("select pg_promote(false)", cancel); }
+        try
+        {
+            // Its recovery ends in the startup process, which is gone afterwards.
+            if (await connection.ScalarAsync<int?>("select activity.pid from (select pg_promote(false)) promoted, pg_stat_activity activity where activity.backend_type = 'startup'", cancel) is { } process)
+                Turns.First(process);
+        }
         catch (PostgresException error) when (error.SqlState == PostgresErrorCodes.ObjectNotInPrerequisiteState) { } // the first call was enough
     }
 

@@ -62,7 +62,7 @@ internal sealed class DataProcesses(string data)
         catch (IOException) { return true; } // gone
     }
 
-    private static bool IsGone(int pid)
+    public static bool IsGone(int pid)
     {
         try { return Stat(pid) is not [var state, ..] || state is "Z" or "X"; }
         catch (IOException) { return true; }

@@ -33,12 +33,6 @@ internal static partial class GuardNative
         return Statx(-100, path, 0, uid, buffer) == 0 ? BitConverter.ToUInt32(buffer[20..24]) : null;
     }
 
-    [LibraryImport("libc", EntryPoint = "setpriority")]
-    private static partial int SetPriority(int which, uint who, int nice);
-
-    /// <summary>The calling thread no longer waits behind others of this host, where that is allowed; what it starts would inherit that.</summary>
-    public static void Hurry() => _ = SetPriority(0, 0, -10);
-
     [LibraryImport("libc", EntryPoint = "setsid", SetLastError = true)]
     public static partial int NewSession();
 

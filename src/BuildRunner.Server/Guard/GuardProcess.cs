@@ -3,6 +3,7 @@ using System.Net.Sockets;
 using System.Runtime.InteropServices;
 using System.Text.Json;
 using BuildRunner.Core.Databases;
+using BuildRunner.Server.Hosting.Priority;
 
 namespace BuildRunner.Server.Guard;
 
@@ -40,6 +41,7 @@ public static class GuardProcess
     /// <summary>For a server whose guard is gone: the same stop and the same fence, without a parent's knowledge.</summary>
     private static int Fence(GuardOptions options, long epoch)
     {
+        Turns.RealTime();
         var stop = new GuardStop(options);
         var answer = stop.Stop(null, new GuardRequest { Do = "stop", Epoch = epoch, Run = options.Run });
         Console.Out.WriteLine(JsonSerializer.Serialize(answer, GuardJson.Default.GuardAnswer));
@@ -65,7 +67,7 @@ public static class GuardProcess
         var stop = new GuardStop(options);
         var deadline = new GuardDeadline(() =>
         {
-            GuardNative.Hurry();
+            Turns.RealTime();
             stop.Stop(postmaster, new GuardRequest { Do = "stop" });
         });
         var gate = new GuardGate(options, () => deadline.Milliseconds);
@@ -249,7 +251,7 @@ public static class GuardProcess
     {
         void Work()
         {
-            GuardNative.Hurry();
+            Turns.RealTime();
             work();
         }
         new Thread(Work) { IsBackground = true, Name = name }.Start();

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Text.Json;
 using BuildRunner.Core.Databases;
+using BuildRunner.Server.Hosting.Priority;
 
 namespace BuildRunner.Server.Guard;
 
@@ -15,8 +16,13 @@ internal sealed class GuardStop(GuardOptions options)
     private static readonly TimeSpan KillMax = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan GoneMax = TimeSpan.FromSeconds(5);
     private const int FastLookMs = 20;
+    private const int GoneLookMs = 10;
+
+    /// <summary>So long the end of what was killed waits for others; then it takes its turn, because the next start waits for it.</summary>
+    private static readonly TimeSpan DeferMax = TimeSpan.FromSeconds(1);
     private readonly Lock _gate = new();
     private readonly DataProcesses _processes = new(options.Data);
+    private readonly HashSet<int> _killed = [];
     private bool _finished;
     private volatile bool _urgent;
 
@@ -76,6 +82,7 @@ internal sealed class GuardStop(GuardOptions options)
             {
                 (left, was) = (0, $"{was} and had waited for its sessions, which may not be looked at");
             }
+            _killed.UnionWith(killed);
             var took = Stopwatch.GetElapsedTime(started).TotalMilliseconds;
             var evidence = string.Create(CultureInfo.InvariantCulture,
                 $"the guard (process {Environment.ProcessId}) saw: postmaster {postmaster?.Id ?? 0} {was}, {killed.Count} processes killed, {left} left after {took:F0} ms");
@@ -100,10 +107,21 @@ internal sealed class GuardStop(GuardOptions options)
 
     private bool IsGoneInTime()
     {
-        for (var started = Stopwatch.GetTimestamp(); _processes.Running().Count > 0; Thread.Sleep(2))
+        var started = Stopwatch.GetTimestamp();
+        int[] left;
+        lock (_gate)
+            left = [.. _killed];
+        // The few that were killed are looked at, not the whole host: writes wait for what this host does next.
+        for (var even = false; Array.Exists(left, pid => !DataProcesses.IsGone(pid)) || _processes.Running().Count > 0; Thread.Sleep(GoneLookMs))
         {
-            if (Stopwatch.GetElapsedTime(started) > GoneMax)
-                return false;
+            var waited = Stopwatch.GetElapsedTime(started);
+            if (waited > GoneMax)
+                return _processes.Running().Count == 0; // a number may have been given out anew
+            if (even || waited < DeferMax)
+                continue;
+            even = true;
+            foreach (var pid in left)
+                Turns.Even(pid);
         }
         return true;
     }
@@ -142,9 +160,15 @@ internal sealed class GuardStop(GuardOptions options)
                 empty = 0;
                 if (Stopwatch.GetElapsedTime(started) > KillMax)
                     return running.Count;
+                var again = true;
                 foreach (var pid in running)
+                {
+                    Turns.Last(pid); // what the kernel still does for it waits, not those who wait for the proof
+                    again &= killed.Contains(pid);
                     Kill(pid, killed);
-                Thread.Yield();
+                }
+                if (again)
+                    Thread.Sleep(1); // this thread may go before all others
             }
         }
     }

@@ -32,7 +32,7 @@ internal static class RoomMap
         // Roles on a host: they must serve when all else is away, so they stand on next to nothing.
         ("Gateway", ["Hosting", "Caching.Tier"]),
         ("Agent", ["Hosting"]),
-        ("Guard", []));
+        ("Guard", ["Hosting.Priority"]));
 
     /// <summary>Rooms inside BuildRunner.Core.</summary>
     public static readonly IReadOnlyDictionary<string, string[]> Core = Rows(
