@@ -33,6 +33,46 @@ internal static partial class GuardNative
         return Statx(-100, path, 0, uid, buffer) == 0 ? BitConverter.ToUInt32(buffer[20..24]) : null;
     }
 
+    /// <summary>The number of a file on its volume; null: it is not there.</summary>
+    public static ulong? InodeOf(string path)
+    {
+        const uint ino = 0x100; // STATX_INO
+        Span<byte> buffer = stackalloc byte[256];
+        return Statx(-100, path, 0, ino, buffer) == 0 ? BitConverter.ToUInt64(buffer[32..40]) : null;
+    }
+
+    /// <summary>A System V segment of shared memory, and how many processes are attached to it; null: there is none of that number.</summary>
+    public static (int Key, uint Owner, ulong Bytes, ulong Attached)? Segment(int id)
+    {
+        Span<byte> buffer = stackalloc byte[256]; // shmid_ds of a 64-bit Linux
+        return SharedMemoryControl(id, 2, buffer) == 0
+            ? (BitConverter.ToInt32(buffer), BitConverter.ToUInt32(buffer[4..]), BitConverter.ToUInt64(buffer[48..]), BitConverter.ToUInt64(buffer[88..]))
+            : null;
+    }
+
+    /// <summary>Reads a segment's beginning, without writing to it.</summary>
+    public static unsafe bool ReadSegment(int id, Span<byte> into)
+    {
+        const int readOnly = 0x1000;
+        var at = AttachSegment(id, 0, readOnly);
+        if (at == -1)
+            return false;
+        new ReadOnlySpan<byte>((void*)at, into.Length).CopyTo(into);
+        _ = DetachSegment(at);
+        return true;
+    }
+
+    public static void RemoveSegment(int id) => _ = SharedMemoryControl(id, 0, []);
+
+    [LibraryImport("libc", EntryPoint = "shmctl")]
+    private static partial int SharedMemoryControl(int id, int command, Span<byte> buffer);
+
+    [LibraryImport("libc", EntryPoint = "shmat")]
+    private static partial nint AttachSegment(int id, nint at, int flags);
+
+    [LibraryImport("libc", EntryPoint = "shmdt")]
+    private static partial int DetachSegment(nint at);
+
     [LibraryImport("libc", EntryPoint = "setsid", SetLastError = true)]
     public static partial int NewSession();
 

@@ -101,7 +101,13 @@ internal sealed class GuardStop(GuardOptions options)
     /// </summary>
     public bool AwaitGone()
     {
-        try { return IsGoneInTime(); }
+        try
+        {
+            if (!IsGoneInTime())
+                return false;
+            SharedMemory.Release(options.Data);
+            return true;
+        }
         catch (UnauthorizedAccessException) { return false; }
     }
 

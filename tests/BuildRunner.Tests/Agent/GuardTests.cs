@@ -62,6 +62,33 @@ public sealed class GuardTests : AgentPair
         await stop;
     }
 
+    /// <summary>What was killed has taken nothing away itself, and a folder that a copy replaces has no next start that would.</summary>
+    [Fact(Timeout = TestMax)]
+    public async Task Fence_LeavesNoSharedMemory_OfThisPostgresOnly()
+    {
+        await BeginAsync(standby: true);
+        var (east, west) = (await MemoryAsync(East), await MemoryAsync(West));
+        Assert.All((string[])[.. east.Files, .. west.Files], file => Assert.True(File.Exists(file), file));
+        Assert.NotEmpty(east.Files);
+        Assert.True(IsSegment(east.Segment) && IsSegment(west.Segment));
+
+        await East.FenceAsync(1);
+        await Eventually.TrueAsync(() => !IsSegment(east.Segment), "the segment is taken away", Cancel);
+        Assert.DoesNotContain(east.Files, File.Exists);
+        Assert.All(west.Files, file => Assert.True(File.Exists(file), file));
+        Assert.True(IsSegment(west.Segment));
+    }
+
+    private static async Task<(int Segment, IReadOnlyList<string> Files)> MemoryAsync(AgentHost host)
+    {
+        var lines = await File.ReadAllLinesAsync(Path.Combine(host.Home.Data, "postmaster.pid"), Cancel);
+        var maps = await File.ReadAllLinesAsync($"/proc/{lines[0]}/maps", Cancel);
+        return (int.Parse(lines[6].Split(' ', StringSplitOptions.RemoveEmptyEntries)[1], CultureInfo.InvariantCulture),
+            [.. maps.Select(line => line[(line.LastIndexOf(' ') + 1)..]).Where(file => file.StartsWith("/dev/shm/PostgreSQL.", StringComparison.Ordinal)).Distinct()]);
+    }
+
+    private static bool IsSegment(int id) => File.ReadLines("/proc/sysvipc/shm").Any(line => line.Split(' ', StringSplitOptions.RemoveEmptyEntries)[1] == id.ToString(CultureInfo.InvariantCulture));
+
     /// <summary>The guard is killed and its PostgreSQL frozen before the signal of its death: the agent fences by `br guard --fence`.</summary>
     [Fact(Timeout = TestMax)]
     public async Task GuardGone_AgentFencesAlone()
