@@ -267,7 +267,7 @@ internal sealed partial class DatabaseOrderDesk(
         try
         {
             // Its recovery ends in the startup process, which is gone afterwards.
-            if (await connection.ScalarAsync<int?>("select activity.pid from (select pg_promote(false)) promoted, pg_stat_activity activity where activity.backend_type = 'startup'", cancel) is { } process)
+            if (await connection.ScalarAsync<int?>("select (select pid from pg_stat_get_activity(null) where backend_type = 'startup' limit 1), pg_promote(false)", cancel) is { } process)
                 Turns.First(process);
         }
         catch (PostgresException error) when (error.SqlState == PostgresErrorCodes.ObjectNotInPrerequisiteState) { } // the first call was enough

@@ -62,6 +62,13 @@ internal sealed class DataProcesses(string data)
         catch (IOException) { return true; } // gone
     }
 
+    /// <summary>Whether the kernel is taking it apart.</summary>
+    public static bool IsExiting(int pid)
+    {
+        try { return Stat(pid) is [_, _, _, _, _, _, var flags, ..] && uint.TryParse(flags, NumberStyles.None, CultureInfo.InvariantCulture, out var set) && (set & Exiting) != 0; }
+        catch (IOException) { return false; }
+    }
+
     public static bool IsGone(int pid)
     {
         try { return Stat(pid) is not [var state, ..] || state is "Z" or "X"; }

@@ -41,7 +41,6 @@ public static class GuardProcess
     /// <summary>For a server whose guard is gone: the same stop and the same fence, without a parent's knowledge.</summary>
     private static int Fence(GuardOptions options, long epoch)
     {
-        Turns.RealTime();
         var stop = new GuardStop(options);
         var answer = stop.Stop(null, new GuardRequest { Do = "stop", Epoch = epoch, Run = options.Run });
         Console.Out.WriteLine(JsonSerializer.Serialize(answer, GuardJson.Default.GuardAnswer));
@@ -65,11 +64,7 @@ public static class GuardProcess
         var lifeline = Environment.GetEnvironmentVariable("BR_LIFELINE") is { Length: > 0 } path ? Connect(path) : null;
         using var postmaster = Process.Start(Command(options)) ?? throw new InvalidOperationException("setpriv did not start.");
         var stop = new GuardStop(options);
-        var deadline = new GuardDeadline(() =>
-        {
-            Turns.RealTime();
-            stop.Stop(postmaster, new GuardRequest { Do = "stop" });
-        });
+        var deadline = new GuardDeadline(() => stop.Stop(postmaster, new GuardRequest { Do = "stop" }));
         var gate = new GuardGate(options, () => deadline.Milliseconds);
 
         using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, signal => End(signal, stop, postmaster));
@@ -77,7 +72,7 @@ public static class GuardProcess
         using var hangUp = PosixSignalRegistration.Create(PosixSignal.SIGHUP, signal => signal.Cancel = true);
         if (lifeline is not null)
             Background("lifeline", () => Hold(lifeline, stop, postmaster));
-        Background("socket", () => Listen(options, stop, postmaster, deadline, gate));
+        using var listener = Listen(options, stop, postmaster, deadline, gate);
         using var tick = new Timer(_ => Trim(options.Log), null, TimeSpan.FromSeconds(30), TimeSpan.FromSeconds(30));
 
         postmaster.WaitForExit();
@@ -173,25 +168,34 @@ public static class GuardProcess
         stop.Stop(postmaster, Orderly);
     }
 
-    private static void Listen(GuardOptions options, GuardStop stop, Process postmaster, GuardDeadline deadline, GuardGate gate)
+    private static Socket Listen(GuardOptions options, GuardStop stop, Process postmaster, GuardDeadline deadline, GuardGate gate)
     {
         File.Delete(options.Socket);
-        using var listener = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        var listener = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
         listener.Bind(new UnixDomainSocketEndPoint(options.Socket));
         File.SetUnixFileMode(options.Socket, UnixFileMode.UserRead | UnixFileMode.UserWrite);
         listener.Listen(ConnectionsMax);
-        using var places = new SemaphoreSlim(ConnectionsMax);
-        while (true)
+        // A thread each: an agent that is frozen with its line open keeps nobody else from stopping PostgreSQL. They are there beforehand: a new thread
+        // takes its turn among all others of the host until it has said what it is.
+        for (var place = 0; place < ConnectionsMax; place++)
+            Background("connection", Accept);
+        return listener;
+
+        void Accept()
         {
-            places.Wait();
-            var connection = listener.Accept();
-            Background("connection", () =>
+            while (true)
             {
-                // A thread each: an agent that is frozen with its line open keeps nobody else from stopping PostgreSQL.
+                Socket connection;
+                try { connection = listener.Accept(); }
+                catch (ObjectDisposedException) { return; } // the guard leaves
+                catch (SocketException)
+                {
+                    Thread.Sleep(10); // the caller is gone again, or the process has too many files open
+                    continue;
+                }
                 try { Serve(connection, stop, postmaster, deadline, gate); }
                 catch (IOException) { } // the agent went away
-                finally { places.Release(); }
-            });
+            }
         }
     }
 

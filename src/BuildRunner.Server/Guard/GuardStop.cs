@@ -39,6 +39,7 @@ internal sealed class GuardStop(GuardOptions options)
     /// <summary>Without an epoch PostgreSQL may first end in its own time, <see cref="GuardRequest.FastMs"/> at most; a fence and the deadline cut that short.</summary>
     public GuardAnswer Stop(Process? postmaster, GuardRequest request)
     {
+        Turns.RealTime(); // whichever thread it is: others may wait for what it holds
         if (request.FastMs == 0 || request.Epoch is not null)
             _urgent = true;
         lock (_gate)
@@ -123,13 +124,28 @@ internal sealed class GuardStop(GuardOptions options)
             var waited = Stopwatch.GetElapsedTime(started);
             if (waited > GoneMax)
                 return _processes.Running().Count == 0; // a number may have been given out anew
-            if (even || waited < DeferMax)
+            if (even)
                 continue;
+            if (waited < DeferMax)
+            {
+                Defer(left);
+                continue;
+            }
             even = true;
-            foreach (var pid in left)
+            foreach (var pid in left.Where(pid => !DataProcesses.IsGone(pid)))
                 Turns.Even(pid);
         }
         return true;
+    }
+
+    /// <summary>
+    /// What the kernel still does for the dead waits, not those who wait for the proof. Only for those that it is taking apart: one that has yet to leave
+    /// a system call may hold what the fence's own write to the disk waits for.
+    /// </summary>
+    private static void Defer(IEnumerable<int> killed)
+    {
+        foreach (var pid in killed.Where(DataProcesses.IsExiting))
+            Turns.Last(pid);
     }
 
     /// <summary>What a stop does but for its effects.</summary>
@@ -158,6 +174,7 @@ internal sealed class GuardStop(GuardOptions options)
         for (var empty = 0; ;)
         {
             var running = _processes.Running();
+            Defer(running.Where(killed.Contains));
             running.RemoveAll(pid => killed.Contains(pid) && DataProcesses.IsDying(pid));
             if (running.Count == 0 && ++empty == 2)
                 return 0;
@@ -169,7 +186,6 @@ internal sealed class GuardStop(GuardOptions options)
                 var again = true;
                 foreach (var pid in running)
                 {
-                    Turns.Last(pid); // what the kernel still does for it waits, not those who wait for the proof
                     again &= killed.Contains(pid);
                     Kill(pid, killed);
                 }

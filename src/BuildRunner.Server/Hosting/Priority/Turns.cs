@@ -16,6 +16,7 @@ internal static partial class Turns
     private const int ResetOnFork = 0x40000000;
     private const int Raised = -10;
     private const int WriteOnly = 1;
+    private static volatile bool _may;
 
     /// <summary>
     /// The calling thread goes before everything that is no real-time work, as a watchdog does; the kernel keeps 5 % for others however it behaves.
@@ -24,15 +25,21 @@ internal static partial class Turns
     public static void RealTime()
     {
         var priority = 1;
-        if (SetScheduler(0, ByTurns | ResetOnFork, ref priority) != 0)
-            _ = SetPriority(0, 0, Raised);
+        _may |= SetScheduler(0, ByTurns | ResetOnFork, ref priority) == 0 || SetPriority(0, 0, Raised) == 0;
     }
 
     /// <summary>A process of one thread: others wait for it. Its session too, when it leads one.</summary>
     public static void First(int process) => Set(process, Preceding);
 
-    /// <summary>A process of one thread: it waits for others. Its session too, when it leads one.</summary>
-    public static void Last(int process) => Set(process, Trailing);
+    /// <summary>
+    /// A process of one thread: it waits for others. Its session too, when it leads one. Only for who has been allowed <see cref="RealTime"/>: anybody
+    /// may lower his own processes, and only some may take that back.
+    /// </summary>
+    public static void Last(int process)
+    {
+        if (_may)
+            Set(process, Trailing);
+    }
 
     /// <summary>As it was.</summary>
     public static void Even(int process) => Set(process, 0);
