@@ -47,8 +47,8 @@ internal sealed class DataProcesses(string data)
     {
         try
         {
-            if (Stat(pid) is not [var state, _, _, _, _, _, var flags, ..] || state is "Z" or "X"
-                || (uint.TryParse(flags, NumberStyles.None, CultureInfo.InvariantCulture, out var set) && (set & Exiting) != 0))
+            var stat = Stat(pid);
+            if (IsGone(stat) || IsExiting(stat))
                 return true;
             foreach (var line in File.ReadLines($"/proc/{pid}/status"))
             {
@@ -65,15 +65,19 @@ internal sealed class DataProcesses(string data)
     /// <summary>Whether the kernel is taking it apart.</summary>
     public static bool IsExiting(int pid)
     {
-        try { return Stat(pid) is [_, _, _, _, _, _, var flags, ..] && uint.TryParse(flags, NumberStyles.None, CultureInfo.InvariantCulture, out var set) && (set & Exiting) != 0; }
+        try { return IsExiting(Stat(pid)); }
         catch (IOException) { return false; }
     }
 
     public static bool IsGone(int pid)
     {
-        try { return Stat(pid) is not [var state, ..] || state is "Z" or "X"; }
+        try { return IsGone(Stat(pid)); }
         catch (IOException) { return true; }
     }
+
+    private static bool IsGone(string[] stat) => stat is not [var state, ..] || state is "Z" or "X";
+
+    private static bool IsExiting(string[] stat) => stat is [_, _, _, _, _, _, var flags, ..] && uint.TryParse(flags, NumberStyles.None, CultureInfo.InvariantCulture, out var set) && (set & Exiting) != 0;
 
     /// <summary>The fields of /proc/PID/stat from the third (the state) on; the second, a name, may hold anything.</summary>
     private static string[] Stat(int pid)
