@@ -4,6 +4,7 @@ using System.Text.Json;
 using BuildRunner.Core.Databases;
 using BuildRunner.Server.Guard;
 using BuildRunner.Tests.Support;
+using Npgsql;
 
 namespace BuildRunner.Tests.Agent;
 
@@ -68,9 +69,15 @@ public sealed class GuardTests : AgentPair
     {
         Assert.SkipUnless(Environment.UserName == "root", "the segment is PostgreSQL's user's");
         await BeginAsync(standby: true);
+        // A query with a worker under way: its memory is one of those that the first file lists.
+        await using var connection = await East.OpenAsync();
+        await using (var parallel = new NpgsqlCommand("select set_config(name, 'on', false) from pg_settings where name in ('force_parallel_mode', 'debug_parallel_query')", connection))
+            await parallel.ExecuteNonQueryAsync(Cancel);
+        await using var sleep = new NpgsqlCommand("select pg_sleep(600)", connection);
+        var sleeping = sleep.ExecuteNonQueryAsync(CancellationToken.None);
+        await Eventually.TrueAsync(async () => (await MemoryAsync(East)).Files.Count > 1, "the worker has memory", Cancel);
         var (east, west) = (await MemoryAsync(East), await MemoryAsync(West));
         Assert.All((string[])[.. east.Files, .. west.Files], file => Assert.True(File.Exists(file), file));
-        Assert.NotEmpty(east.Files);
         Assert.True(IsSegment(east.Segment) && IsSegment(west.Segment));
 
         await East.FenceAsync(1);
@@ -78,14 +85,21 @@ public sealed class GuardTests : AgentPair
         Assert.DoesNotContain(east.Files, File.Exists);
         Assert.All(west.Files, file => Assert.True(File.Exists(file), file));
         Assert.True(IsSegment(west.Segment));
+        await Assert.ThrowsAnyAsync<NpgsqlException>(() => sleeping);
     }
 
     private static async Task<(int Segment, IReadOnlyList<string> Files)> MemoryAsync(AgentHost host)
     {
         var lines = await File.ReadAllLinesAsync(Path.Combine(host.Home.Data, "postmaster.pid"), Cancel);
-        var maps = await File.ReadAllLinesAsync($"/proc/{lines[0]}/maps", Cancel);
+        var maps = host.Processes().SelectMany(MapsOf);
         return (int.Parse(lines[6].Split(' ', StringSplitOptions.RemoveEmptyEntries)[1], CultureInfo.InvariantCulture),
             [.. maps.Select(line => line[(line.LastIndexOf(' ') + 1)..]).Where(file => file.StartsWith("/dev/shm/PostgreSQL.", StringComparison.Ordinal)).Distinct()]);
+    }
+
+    private static string[] MapsOf(int process)
+    {
+        try { return File.ReadAllLines($"/proc/{process}/maps"); }
+        catch (IOException) { return []; } // it has just ended
     }
 
     private static bool IsSegment(int id) => File.ReadLines("/proc/sysvipc/shm").Any(line => line.Split(' ', StringSplitOptions.RemoveEmptyEntries)[1] == id.ToString(CultureInfo.InvariantCulture));
