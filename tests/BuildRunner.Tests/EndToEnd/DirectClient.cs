@@ -14,11 +14,11 @@ internal sealed class DirectClient : IAsyncDisposable
 {
     private static readonly TimeSpan Pace = TimeSpan.FromMilliseconds(40);
     private static readonly TimeSpan Away = TimeSpan.FromMilliseconds(300);
-    private const string Write = """
-        with c as (update counter set n = n + 1 returning n), i as (insert into direct (id) select $1 from c)
-        select n, pg_current_xact_id()::text, m.epoch, m.region from c, (select epoch, region from buildrunner.epoch order by epoch desc limit 1) m
-        """;
     private const string Marker = "select epoch, region from buildrunner.epoch order by epoch desc limit 1";
+    private const string Write = $"""
+        with c as (update counter set n = n + 1 returning n), i as (insert into direct (id) select $1 from c)
+        select n, pg_current_xact_id()::text, m.epoch, m.region from c, ({Marker}) m
+        """;
     private const int MarkerLooksMax = 100;
     private readonly string _connection;
     private readonly string _name;
