@@ -11,6 +11,9 @@ public enum DatabaseState
     /// <summary>There is no copy here yet.</summary>
     Absent,
 
+    /// <summary>Somebody else's PostgreSQL runs here without a guard: nothing is promised of it until it is adopted.</summary>
+    Unfenced,
+
     /// <summary>Being made, by initdb or by a base backup, or coming up.</summary>
     Starting,
     Standby,

@@ -51,6 +51,12 @@ internal static class DatabaseReadiness
             yield return Make(facts, "database.unread", ReadinessSeverity.Unknown, region.Code, $"The agent of {region.Code} reports no database yet.", $"Look at `br regions show {region.Code}`.");
             yield break;
         }
+        if (reading.State == DatabaseState.Unfenced)
+        {
+            yield return Make(facts, "database.unfenced", weight, region.Code, $"PostgreSQL in {region.Code} runs without a guard: the region is unfenced, can neither prove that it has stopped nor be promoted, and its data may be lost with it.{With(reading)}",
+                $"Adopt it: `br dr adopt {region.Code} --dry-run` shows what that does; it restarts PostgreSQL once.");
+            yield break;
+        }
         var running = reading.State is DatabaseState.Primary or DatabaseState.Standby or DatabaseState.Sealed;
         if (reading is { Guarded: false, Manager: { } manager })
         {

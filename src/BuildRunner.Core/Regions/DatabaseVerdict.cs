@@ -26,6 +26,7 @@ internal static class DatabaseVerdict
 
     private static (HealthState, string) AsPrimary(DatabaseReading reading, DatabaseFacts facts) => reading switch
     {
+        { State: DatabaseState.Unfenced, AcceptsConnections: true } => (HealthState.Degraded, With("is unfenced", reading)),
         { State: DatabaseState.Primary, AcceptsConnections: true } => (HealthState.Healthy, ""),
         { State: DatabaseState.Sealed } => (HealthState.Degraded, "sealed: commits wait"),
         { State: DatabaseState.Fenced } when facts.Moving => (HealthState.Degraded, "stopped: a run moves the database"),
@@ -41,6 +42,7 @@ internal static class DatabaseVerdict
         DatabaseState.Primary when facts.Primary is null => (HealthState.Degraded, "is primary, and no epoch is on record yet"),
         DatabaseState.Primary or DatabaseState.Sealed => (HealthState.Unhealthy, $"runs as a primary, but epoch {facts.Epoch.ToString(CultureInfo.InvariantCulture)} belongs to {facts.Primary}"),
         DatabaseState.Fenced => (HealthState.Unhealthy, With("is fenced", reading)),
+        DatabaseState.Unfenced => (HealthState.Degraded, With("is unfenced", reading)),
         DatabaseState.Absent => (HealthState.Unhealthy, With("has no copy yet", reading)),
         DatabaseState.Starting or DatabaseState.Promoting or DatabaseState.Rejoining => (HealthState.Degraded, With($"is {Words.Of(reading.State)}", reading)),
         _ when !reading.AcceptsConnections => (HealthState.Unhealthy, With("takes no connections", reading)),

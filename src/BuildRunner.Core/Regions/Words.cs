@@ -21,6 +21,7 @@ public static class Words
     public static string Of(DatabaseState state) => state switch
     {
         DatabaseState.Absent => "absent",
+        DatabaseState.Unfenced => "unfenced",
         DatabaseState.Starting => "starting",
         DatabaseState.Standby => "a standby",
         DatabaseState.Promoting => "being promoted",

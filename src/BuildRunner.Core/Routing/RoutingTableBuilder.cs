@@ -39,6 +39,8 @@ public static class RoutingTableBuilder
         // Read before this epoch's marker was written, which is there before the epoch opens: no news of this epoch.
         { Reading.MarkerEpoch: { } marker } when marker < record.Epoch => true,
         // With the marker of the epoch that is promoted to, all that is left to an agent that promotes is to say so.
+        // Applications that used it before it was known here go on; nothing is held or fenced for them.
+        { Reading: { State: DatabaseState.Unfenced, AcceptsConnections: true } } => true,
         { Reading.State: DatabaseState.Primary or DatabaseState.Sealed or DatabaseState.Promoting or DatabaseState.Unknown } => true,
         { Reading: not null } => record.State != EpochState.Open,
         _ => primary.DatabaseHealth != HealthState.Unhealthy && primary.Health != HealthState.Unhealthy,

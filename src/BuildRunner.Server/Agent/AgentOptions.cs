@@ -16,6 +16,9 @@ public sealed record AgentOptions
     /// <summary>PostgreSQL's port; 0: this host has no database.</summary>
     public int DatabasePort { get; init; }
 
+    /// <summary>Data directory of a PostgreSQL that somebody else made and runs, and that is to become this region's; null: there is none.</summary>
+    public string? Adopt { get; init; }
+
     /// <summary>Port on which this agent answers the others' agents (failsafe); 0: none.</summary>
     public int PeerPort { get; init; }
 

@@ -1,4 +1,5 @@
 using BuildRunner.Client.Hosting;
+using BuildRunner.Server.Agent.Adoption;
 using BuildRunner.Server.Agent.Instances;
 using BuildRunner.Server.Agent.Patroni;
 using BuildRunner.Server.Hosting;
@@ -34,6 +35,12 @@ public static class AgentRoom
         services.AddSingleton<PostgresDriver>();
         services.AddSingleton<SalvageKeeper>();
         services.AddSingleton<DatabaseRejoin>();
+        services.AddSingleton<AdoptionReader>();
+        services.AddSingleton<AdoptionWork>();
+        services.AddSingleton<UnfencedLoop>();
+        services.AddSingleton<UnfencedDatabase>();
+        services.AddSingleton<AdoptionDesk>();
+        services.AddSingleton<DatabaseDrivers>();
         services.AddSingleton<DatabaseKeeper>();
         services.AddSingleton<PatroniFence>();
         services.AddSingleton<PatroniApi>();
@@ -64,6 +71,7 @@ public static class AgentRoom
         services.AddHostedService(all => all.GetRequiredService<ReadingLoop>());
         services.AddHostedService(all => all.GetRequiredService<DatabaseLoop>());
         services.AddHostedService(all => all.GetRequiredService<PatroniLoop>());
+        services.AddHostedService(all => all.GetRequiredService<UnfencedLoop>());
         services.AddHostedService(all =>
         {
             // What the server waits for goes out at once.

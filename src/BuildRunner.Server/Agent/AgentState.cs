@@ -58,12 +58,26 @@ internal sealed record AgentState
     /// <summary>What a drill keeps broken here.</summary>
     public FaultNote? Fault { get; init; }
 
+    /// <summary>The PostgreSQL of somebody else that is being taken over here, or was; null: the data here was made here.</summary>
+    public AdoptionNote? Adoption { get; init; }
+
     public int Promotions { get; init; }
     public SalvageReading? Salvage { get; init; }
 
     /// <summary>A rewind or a base backup began for this epoch and is not finished: what lies in the data folder is no copy of anything.</summary>
     public bool Rebuilding { get; init; }
 }
+
+/// <param name="Folder">Its data directory, links resolved.</param>
+/// <param name="Run">The run by which it was consented to.</param>
+/// <param name="Epoch">The epoch whose primary or copy it became.</param>
+/// <param name="Primary">It takes writes.</param>
+/// <param name="Listen">Addresses that it listens on.</param>
+/// <param name="Sockets">Folders of its sockets besides the agent's.</param>
+/// <param name="ConfigFile">Its former configuration file, where that lies elsewhere; null: it lay in the data directory.</param>
+/// <param name="Done">It runs under the guard; until then nothing of it is certain.</param>
+/// <param name="AwayMs">How long the restart took; null: it was cut short, or is not done.</param>
+internal sealed record AdoptionNote(string Folder, string Run, long Epoch, bool Primary, string Listen, IReadOnlyList<string> Sockets, string? ConfigFile, bool Done = false, double? AwayMs = null);
 
 /// <param name="Epoch">The epoch that it ends.</param>
 /// <param name="Copies">Those that streamed from here before, and must hold all of it; null: nobody asked.</param>

@@ -4,15 +4,15 @@ using BuildRunner.Client;
 using BuildRunner.Client.Databases;
 using BuildRunner.Client.Hosting;
 using BuildRunner.Server.Agent.Instances;
-using BuildRunner.Server.Agent.Patroni;
+using BuildRunner.Server.Agent.Adoption;
 using BuildRunner.Server.Hosting;
 
 namespace BuildRunner.Server.Agent;
 
 /// <summary>What an agent does with what the server tells it, and what it reports.</summary>
-internal sealed class AgentWork(AgentOptions options, AgentStateFile state, AssignmentBook book, PostgresDatabase postgres, PatroniDatabase patroni, InstanceLoop instances, PromiseKeeper promises, FaultDesk faults, ExecDesk exec, SqlDesk sql, PostgresDriver driver) : INodeWork
+internal sealed class AgentWork(AgentOptions options, AgentStateFile state, AssignmentBook book, DatabaseDrivers drivers, AdoptionDesk adoption, InstanceLoop instances, PromiseKeeper promises, FaultDesk faults, ExecDesk exec, SqlDesk sql, PostgresDriver driver) : INodeWork
 {
-    private IDatabaseDriver Driver => book.Current?.Database?.Patroni is null ? postgres : patroni;
+    private IDatabaseDriver Driver => drivers.Current;
 
     public long DocumentVersion => book.Current?.Version ?? 0;
 
@@ -26,11 +26,11 @@ internal sealed class AgentWork(AgentOptions options, AgentStateFile state, Assi
     {
         if (order.Kind == ExecOrders.Run)
             return await WithoutEpochAsync(order, () => DoAsync(order, WireJson.Default.ExecOrder, WireJson.Default.ExecResult, exec.RunAsync, cancel));
-        if (order.Kind is FaultOrders.Inject && Driver == patroni)
-            return new OrderResult { Id = order.Id, Done = false, Refused = true, Error = $"{options.Region} runs under Patroni, and drills that break it are not made there: break it yourself, or try `br dr switchover`." };
+        if (order.Kind is FaultOrders.Inject && drivers.NoFaults(options.Region) is { } forbidden)
+            return new OrderResult { Id = order.Id, Done = false, Refused = true, Error = forbidden };
         if (order.Kind is FaultOrders.Inject or FaultOrders.Lift)
             return await WithoutEpochAsync(order, () => DoAsync(order, WireJson.Default.FaultOrder, WireJson.Default.FaultResult, order.Kind == FaultOrders.Inject ? faults.InjectAsync : faults.LiftAsync, cancel));
-        if (order.Kind != DatabaseOrders.Inspect && Admit(order) is { } refusal) // who only looks needs no right
+        if (order.Kind is not (DatabaseOrders.Inspect or AdoptOrders.Survey) && Admit(order) is { } refusal) // who only looks needs no right
             return new OrderResult { Id = order.Id, Done = false, Refused = true, Error = refusal };
         return order.Kind switch
         {
@@ -46,6 +46,8 @@ internal sealed class AgentWork(AgentOptions options, AgentStateFile state, Assi
             DatabaseOrders.Seal => await DoAsync(order, WireJson.Default.SwitchOrder, WireJson.Default.SealResult, Driver.SealAsync, cancel),
             DatabaseOrders.Unseal => await DoAsync(order, WireJson.Default.SwitchOrder, WireJson.Default.SealResult, Driver.UnsealAsync, cancel),
             DatabaseOrders.Reach => await DoAsync(order, WireJson.Default.ReachOrder, WireJson.Default.ReachResult, Driver.ReachAsync, cancel),
+            AdoptOrders.Survey => await DoAsync(order, WireJson.Default.AdoptOrder, WireJson.Default.AdoptSurvey, adoption.SurveyAsync, cancel),
+            AdoptOrders.Adopt => await DoAsync(order, WireJson.Default.AdoptOrder, WireJson.Default.AdoptResult, adoption.AdoptAsync, cancel),
             SqlOrders.Run => await DoAsync(order, WireJson.Default.SqlOrder, WireJson.Default.SqlResult, sql.RunAsync, cancel),
             _ => new OrderResult { Id = order.Id, Done = false, Refused = true, Error = $"agent/{options.Region} does not know the order {order.Kind}." },
         };

@@ -15,7 +15,7 @@ namespace BuildRunner.Server.Agent;
 /// under way, because a fence must not wait for a base backup.
 /// </summary>
 internal sealed partial class DatabaseKeeper(
-    AgentStateFile state, PostgresHome home, PostgresDriver driver, GuardClient guard, DatabaseRejoin rejoin, AssignmentBook book,
+    AgentStateFile state, PostgresHome home, PostgresDriver driver, GuardClient guard, DatabaseRejoin rejoin, Adoption.AdoptionWork adoption, AssignmentBook book,
     TimeProvider time, ILogger<DatabaseKeeper> logger) : IAsyncDisposable
 {
     private static readonly TimeSpan ReadMax = TimeSpan.FromSeconds(2);
@@ -208,6 +208,8 @@ internal sealed partial class DatabaseKeeper(
             Reading = reading,
             NoDatabase = noDatabase,
             FencedEpoch = Fence?.Epoch,
+            Unfenced = adoption.IsPending ? $"the PostgreSQL in {adoption.Folder} is not adopted yet" : null,
+            AdoptionCut = running || adoption.IsDown,
             Confirmed = StartAsk is not null && assignment.ConfirmedAsk == StartAsk,
             Stuck = stuck,
             StartFailures = _startFailures,
@@ -246,6 +248,11 @@ internal sealed partial class DatabaseKeeper(
                 await driver.StartAsync(standby: false, cancel);
                 await driver.FurnishAsync(assignment, cancel);
                 state.Change(s => s with { Initialising = false, Rebuilding = false, PrimaryEpoch = assignment.Epoch, Following = null, CutEpoch = null, CutRun = null });
+                Changed?.Invoke();
+                break;
+            case DatabaseStep.Adopt:
+                Activity = DatabaseState.Starting;
+                await adoption.TakeAsync(run: null, cancel);
                 Changed?.Invoke();
                 break;
             case DatabaseStep.StopUnfinished:

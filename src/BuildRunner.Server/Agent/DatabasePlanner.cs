@@ -25,6 +25,12 @@ internal sealed record DatabaseFacts
     public bool NoDatabase { get; init; }
     public long? FencedEpoch { get; init; }
 
+    /// <summary>A PostgreSQL is to be adopted here that is not under the guard yet: a clause for people; null: none is.</summary>
+    public string? Unfenced { get; init; }
+
+    /// <summary>Its adoption was cut short when it did not run any more, or ran under the guard already.</summary>
+    public bool AdoptionCut { get; init; }
+
     /// <summary>The server answered this start's ask: the epoch is open and this host its primary.</summary>
     public bool Confirmed { get; init; }
 
@@ -45,6 +51,8 @@ internal static class DatabasePlanner
     {
         if (assignment.Epoch < facts.State.SeenEpoch)
             return Wait($"epoch {facts.State.SeenEpoch} has begun, and the server has not said yet what {facts.Region} does in it");
+        if (facts.Unfenced is { } unfenced)
+            return Unfenced(assignment, facts, unfenced);
         // The first marker is the last thing that is written into a new database: without it nobody has ever used this one. That must have been
         // read: a PostgreSQL that does not answer may hold a database in use.
         if (facts is { Running: true, State.Initialising: true } and ({ NoDatabase: true } or { Reading: { State: DatabaseState.Primary, MarkerEpoch: null } }))
@@ -57,7 +65,22 @@ internal static class DatabasePlanner
             DatabaseDuty.Primary => Primary(assignment, facts, hasData),
             DatabaseDuty.Standby when assignment is { State: EpochState.Open, PrimaryHost: not null } => Standby(assignment, facts, hasData),
             _ when hasData && !facts.Running && facts.StandbySignal && facts.State.PrimaryEpoch is null => new DatabaseStep.StartStandby(Anew: false) { Reason = "a standby runs whatever is being decided" },
-            _ => Wait("a run is deciding"),
+            _ => Wait(assignment.State == EpochState.Open ? "the server has it wait: there is no primary to copy yet" : "a run is deciding"),
+        };
+    }
+
+    /// <summary>Somebody else's PostgreSQL is left alone, but for one whose users wait for the end of what was begun: that is started as any other.</summary>
+    private static DatabaseStep Unfenced(DatabaseAssignment assignment, DatabaseFacts facts, string unfenced)
+    {
+        if (!facts.AdoptionCut || facts.State.Adoption is not { Done: false } note)
+            return Wait(unfenced);
+        return note switch
+        {
+            { Primary: false } when assignment.Duty == DatabaseDuty.Standby => new DatabaseStep.Adopt { Reason = "its adoption was cut short" },
+            { Primary: true } when assignment.Duty == DatabaseDuty.Primary && assignment.Epoch == note.Epoch => facts.Running || facts.Confirmed
+                ? new DatabaseStep.Adopt { Reason = "its adoption was cut short" }
+                : new DatabaseStep.Ask { Reason = "asks to end an adoption that was cut short" },
+            _ => Wait($"its adoption was cut short, and {facts.Region} is not the {(note.Primary ? $"primary of epoch {note.Epoch}" : "copy")} any more that it was to become"),
         };
     }
 

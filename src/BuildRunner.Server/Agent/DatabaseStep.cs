@@ -14,6 +14,9 @@ internal abstract record DatabaseStep
     public sealed record Ask : DatabaseStep;
     public sealed record Initialise : DatabaseStep;
 
+    /// <summary>Ends an adoption that was consented to and cut short.</summary>
+    public sealed record Adopt : DatabaseStep;
+
     /// <summary>A new database whose making was cut short runs here: it is ended, and made anew.</summary>
     public sealed record StopUnfinished : DatabaseStep;
     public sealed record StartPrimary : DatabaseStep;

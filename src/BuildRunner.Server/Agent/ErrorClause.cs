@@ -14,6 +14,9 @@ internal static class ErrorClause
         _ => OneLine(error.Message),
     };
 
+    /// <summary>The first line of what a program said.</summary>
+    public static string Of(string talk) => OneLine(talk);
+
     private static string OneLine(string message)
     {
         var end = message.IndexOfAny(['\r', '\n']);

@@ -62,11 +62,11 @@ internal sealed class GuardClient(AgentOptions options, PostgresHome home)
     }
 
     /// <summary>Starts the guard, and PostgreSQL under it. It is not our child for long: it makes a session of its own and stays when we go.</summary>
-    public void Start(string permitFolder)
+    public void Start(string permitFolder, PostgresDoors doors)
     {
         var start = new ProcessStartInfo(options.Executable) { UseShellExecute = false };
         foreach (var argument in (ReadOnlySpan<string>)
-            ["guard", "--data", home.Data, "--permit-dir", permitFolder, "--port", options.DatabasePort.ToString(CultureInfo.InvariantCulture), "--host", options.Host, "--log", home.Log, .. options.Binaries.Length > 0 ? ["--bin", options.Binaries] : Array.Empty<string>()])
+            ["guard", "--data", home.Data, "--permit-dir", permitFolder, "--port", options.DatabasePort.ToString(CultureInfo.InvariantCulture), "--host", doors.Listen, "--sockets", doors.Sockets(permitFolder), "--log", home.Log, .. options.Binaries.Length > 0 ? ["--bin", options.Binaries] : Array.Empty<string>()])
             start.ArgumentList.Add(argument);
         if (options.Lifeline is { } lifeline)
             start.Environment["BR_LIFELINE"] = lifeline;

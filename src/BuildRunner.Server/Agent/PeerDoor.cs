@@ -15,7 +15,7 @@ namespace BuildRunner.Server.Agent;
 /// host has saved and tells it whom to call: one signed question and answer a connection. Bounds: 16 connections, 2 s and 4 KiB a question each.
 /// </summary>
 internal sealed partial class PeerDoor(
-    AgentOptions options, PostgresDriver driver, PromiseKeeper promises, AgentStateFile state, AssignmentBook book, ReadingLoop readings, ServerLine line, ILogger<PeerDoor> logger) : BackgroundService
+    AgentOptions options, PostgresDriver driver, PromiseKeeper promises, AgentStateFile state, AssignmentBook book, DatabaseDrivers drivers, ServerLine line, ILogger<PeerDoor> logger) : BackgroundService
 {
     private const int ConnectionsMax = 16;
     private static readonly TimeSpan AnswerMax = TimeSpan.FromSeconds(2);
@@ -121,7 +121,7 @@ internal sealed partial class PeerDoor(
             Promoting = current.Promoting,
             ServerSilence = line.Silence,
             Promised = promises.Left,
-            Reading = readings.Last,
+            Reading = drivers.Current.Last,
         };
     }
 

@@ -7,18 +7,18 @@ namespace BuildRunner.Server.Agent;
 internal static class PostgresConfig
 {
     /// <summary>Settings that are ours: lines for them in postgresql.auto.conf, which a rewind copies from another host, are dropped.</summary>
-    private static readonly string[] Owned =
+    public static readonly IReadOnlyList<string> Owned =
     [
         "listen_addresses", "port", "unix_socket_directories", "primary_conninfo", "primary_slot_name", "synchronous_standby_names", "cluster_name",
         "recovery_target_timeline", "wal_level", "hot_standby", "restore_command", "data_directory", "hba_file", "ident_file",
     ];
 
-    public static string Main(AgentOptions options, string permitFolder) => $"""
+    public static string Main(AgentOptions options, string permitFolder, PostgresDoors doors) => $"""
         # Written by the BuildRunner agent before each start; settings of your own go into postgresql.user.conf.
         include '{permitFolder}/permit.conf'
-        listen_addresses = '{options.Host}'
+        listen_addresses = '{doors.Listen}'
         port = {options.DatabasePort}
-        unix_socket_directories = '{permitFolder}'
+        unix_socket_directories = '{doors.Sockets(permitFolder)}'
         cluster_name = '{options.Region}'
         shared_buffers = {options.SharedBuffers}
         max_connections = 200
@@ -70,18 +70,30 @@ internal static class PostgresConfig
     public static string Connection(string host, int port, string region, string passwordFile, string? database = null) =>
         $"host={host} port={port} user=br_replication{(database is null ? "" : $" dbname={database}")} passfile={passwordFile} application_name={region} connect_timeout=3 keepalives_idle=2 keepalives_interval=1 keepalives_count=3 tcp_user_timeout=5000";
 
-    /// <summary>The superuser comes over the Unix socket only, and only as the agent or PostgreSQL's own user.</summary>
-    public const string HostBased = """
+    /// <summary>
+    /// Access rules. The superuser comes over the Unix socket only, and only as the agent or PostgreSQL's own user, unless the user's own rules let it in
+    /// otherwise: those stand after what the house cannot do without, and in the place of the rest.
+    /// </summary>
+    /// <param name="users">Text of pg_hba.user.conf; null: there is none.</param>
+    public static string HostBased(string? users) => $"""
+        # Written by the BuildRunner agent before each start; rules of your own go into pg_hba.user.conf, and stand below.
         local all postgres peer map=br
         local replication postgres peer map=br
+        host all br_replication all scram-sha-256
+        host replication br_replication all scram-sha-256
+
+        """ + (users ?? UsualRules);
+
+    private const string UsualRules = """
         local all all scram-sha-256
         host all postgres all reject
-        host replication br_replication all scram-sha-256
         host replication all all reject
         host all all all scram-sha-256
         """ + "\n";
 
-    public static string Identities(string self) => $"br postgres postgres\nbr {self} postgres\n";
+    /// <param name="self">The agent's own user.</param>
+    /// <param name="users">Text of pg_ident.user.conf; null: there is none.</param>
+    public static string Identities(string self, string? users) => $"br postgres postgres\nbr {self} postgres\n{users}";
 
     public static string WithoutOwned(string automatic)
     {

@@ -6,10 +6,16 @@ using Npgsql;
 namespace BuildRunner.Server.Agent;
 
 /// <summary>Makes, starts, stops and copies the one PostgreSQL of this host. Decides nothing: the order of steps is its callers'.</summary>
-internal sealed class PostgresDriver(AgentOptions options, PostgresHome home, PostgresAccount account, PostgresTools tools, GuardClient guard, INetwork network)
+internal sealed class PostgresDriver(AgentOptions options, AgentStateFile state, PostgresHome home, PostgresAccount account, PostgresTools tools, GuardClient guard, INetwork network)
 {
     /// <summary>A promotion copies the segment in which the timelines part and syncs it, while writes wait: PostgreSQL's own 16 MB take 20 to 90 ms.</summary>
     private const int WalSegmentMegabytes = 4;
+
+    private const string MarkerColumns = "epoch bigint primary key, run text, at timestamptz not null default now(), region text not null";
+    private const string Grants = """
+        grant pg_monitor, pg_checkpoint to br_replication;
+        grant execute on function pg_ls_dir(text, boolean, boolean), pg_stat_file(text, boolean), pg_read_binary_file(text), pg_read_binary_file(text, bigint, bigint, boolean) to br_replication;
+        """;
 
     private static readonly string[] Included = ["postgresql.user.conf", "sync.conf", "moving.conf"];
     private static readonly TimeSpan StartMax = TimeSpan.FromMinutes(5);
@@ -42,7 +48,7 @@ internal sealed class PostgresDriver(AgentOptions options, PostgresHome home, Po
     public async Task InitialiseAsync(CancellationToken cancel)
     {
         _ = (Secret("replication"), Secret("app")); // what is missing is said before anything is made
-        Clear(home.Data);
+        Clear(home.Place);
         await tools.MustRunAsync("initdb", ["-D", home.Data, "-U", "postgres", $"--wal-segsize={WalSegmentMegabytes}", "--encoding=UTF8", "--locale=C.UTF-8", "--data-checksums", "--auth-local=peer", "--auth-host=scram-sha-256", "--no-instructions"], home.Folder, cancel);
     }
 
@@ -56,18 +62,37 @@ internal sealed class PostgresDriver(AgentOptions options, PostgresHome home, Po
             set log_min_error_statement = panic;
             set pg_stat_statements.track_utility = off;
             create role br_replication login replication password {PostgresSql.Quote(Secret("replication"))};
-            grant pg_monitor, pg_checkpoint to br_replication;
-            grant execute on function pg_ls_dir(text, boolean, boolean), pg_stat_file(text, boolean), pg_read_binary_file(text), pg_read_binary_file(text, bigint, bigint, boolean) to br_replication;
+            {Grants}
             create role {user} login password {PostgresSql.Quote(Secret("app"))};
             """, cancel);
         await Local("postgres", 30, unconfirmed: true).ExecuteAsync($"create database {database} owner {user}", cancel);
         await Local(assignment.DatabaseName, 30, unconfirmed: true).ExecuteAsync($"""
             create extension pg_stat_statements;
             create schema buildrunner;
-            create table buildrunner.epoch (epoch bigint primary key, run text, at timestamptz not null default now(), region text not null);
+            create table buildrunner.epoch ({MarkerColumns});
             grant usage on schema buildrunner to public;
             grant select on buildrunner.epoch to public;
             insert into buildrunner.epoch (epoch, run, region) values ({assignment.Epoch}, null, {PostgresSql.Quote(options.Region)});
+            """, cancel);
+    }
+
+    /// <summary>What an adopted primary needs: the role of the copies and the first marker; everything else is its owner's. May be done again.</summary>
+    public async Task FurnishAdoptedAsync(DatabaseAssignment assignment, long epoch, CancellationToken cancel)
+    {
+        await Local("postgres", 30, unconfirmed: true).ExecuteAsync($"""
+            set log_min_error_statement = panic;
+            set pg_stat_statements.track_utility = off;
+            do $$ begin if not exists (select from pg_roles where rolname = 'br_replication') then create role br_replication; end if; end $$;
+            alter role br_replication login replication password {PostgresSql.Quote(Secret("replication"))};
+            {Grants}
+            """, cancel);
+        await Local(assignment.DatabaseName, 30, unconfirmed: true).ExecuteAsync($"""
+            create extension if not exists pg_stat_statements;
+            create schema if not exists buildrunner;
+            create table if not exists buildrunner.epoch ({MarkerColumns});
+            grant usage on schema buildrunner to public;
+            grant select on buildrunner.epoch to public;
+            insert into buildrunner.epoch (epoch, run, region) values ({epoch.ToString(CultureInfo.InvariantCulture)}, null, {PostgresSql.Quote(options.Region)}) on conflict do nothing;
             """, cancel);
     }
 
@@ -82,8 +107,9 @@ internal sealed class PostgresDriver(AgentOptions options, PostgresHome home, Po
             ["-D", home.NewData, "-X", "stream", "-S", Slot, "--checkpoint=fast", "--no-password", "-d", PostgresConfig.Connection(to.Host, to.Port, PostgresConfig.CopyName, home.PasswordFile)],
             home.Folder, cancel);
         replaces();
-        Clear(home.Data);
-        Directory.Move(home.NewData, home.Data);
+        var (made, place) = (home.NewData, home.Place);
+        Clear(place);
+        Directory.Move(made, place);
         Sync(assignment.Sync ?? ""); // with the files came whom the primary waits for, perhaps this very region
     }
 
@@ -144,7 +170,7 @@ internal sealed class PostgresDriver(AgentOptions options, PostgresHome home, Po
         var permitFolder = Configure(standby);
         RemoveStale(permitFolder);
         account.Write(Path.Combine(permitFolder, "permit.conf"), "# While this file is here, PostgreSQL may run. It lies in memory, and the guard deletes it.\n");
-        guard.Start(permitFolder);
+        guard.Start(permitFolder, Doors);
         await WaitUntilUpAsync(cancel);
     }
 
@@ -177,9 +203,9 @@ internal sealed class PostgresDriver(AgentOptions options, PostgresHome home, Po
     public string Configure(bool standby)
     {
         var permitFolder = home.MakePermitFolder();
-        account.Write(Path.Combine(home.Data, "postgresql.conf"), PostgresConfig.Main(options, permitFolder));
-        account.Write(Path.Combine(home.Data, "pg_hba.conf"), PostgresConfig.HostBased);
-        account.Write(Path.Combine(home.Data, "pg_ident.conf"), PostgresConfig.Identities(Environment.UserName));
+        account.Write(Path.Combine(home.Data, "postgresql.conf"), PostgresConfig.Main(options, permitFolder, Doors));
+        account.Write(Path.Combine(home.Data, "pg_hba.conf"), PostgresConfig.HostBased(Users("pg_hba.user.conf")));
+        account.Write(Path.Combine(home.Data, "pg_ident.conf"), PostgresConfig.Identities(Environment.UserName, Users("pg_ident.user.conf")));
         var automatic = Path.Combine(home.Data, "postgresql.auto.conf");
         if (File.Exists(automatic))
             account.Write(automatic, PostgresConfig.WithoutOwned(File.ReadAllText(automatic)));
@@ -195,6 +221,10 @@ internal sealed class PostgresDriver(AgentOptions options, PostgresHome home, Po
             File.Delete(home.StandbySignal);
         return permitFolder;
     }
+
+    private PostgresDoors Doors => PostgresDoors.Of(options, state.Current);
+
+    private string? Users(string name) => Path.Combine(home.Data, name) is var path && File.Exists(path) ? File.ReadAllText(path) : null;
 
     /// <summary>The end of PostgreSQL's log, for people.</summary>
     public string LastWords() => File.Exists(home.Log) ? string.Join(" | ", File.ReadLines(home.Log).TakeLast(4)) : "it wrote no log";
@@ -230,6 +260,18 @@ internal sealed class PostgresDriver(AgentOptions options, PostgresHome home, Po
         }
         foreach (var socket in Directory.EnumerateFiles(permitFolder, ".s.PGSQL.*"))
             File.Delete(socket);
+        foreach (var folder in Doors.Folders)
+            RemoveStaleSocket(Path.Combine(folder, $".s.PGSQL.{options.DatabasePort}"));
+    }
+
+    /// <summary>In a folder that others use too: only what says that it is this data's.</summary>
+    private void RemoveStaleSocket(string socket)
+    {
+        var claim = $"{socket}.lock";
+        if (!File.Exists(claim) || File.ReadAllText(claim).Split('\n') is not [_, var data, ..] || (data != home.Data && data != home.Place))
+            return;
+        File.Delete(socket);
+        File.Delete(claim);
     }
 
     private static void Clear(string folder)

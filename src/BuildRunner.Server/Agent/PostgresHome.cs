@@ -20,7 +20,10 @@ internal sealed class PostgresHome(AgentOptions options, PostgresAccount account
 
     public string Folder => _folder ?? throw new InvalidOperationException("The database's folder has not been made yet.");
     public string Data => Path.Combine(Folder, "data");
-    public string NewData => Path.Combine(Folder, "data.new");
+
+    /// <summary>Where the data really lies: an adopted PostgreSQL's stays where it was, and <see cref="Data"/> leads there.</summary>
+    public string Place => PlaceOf(Data);
+    public string NewData => $"{Place}.new";
     public string Salvage => Path.Combine(Folder, "salvage");
     public WalLayout Wal => WalLayout.Of(Path.Combine(Data, "pg_wal"));
     public string FenceFile => Path.Combine(Folder, "fence.json");
@@ -41,6 +44,21 @@ internal sealed class PostgresHome(AgentOptions options, PostgresAccount account
 
     public void Dispose() => _turn.Dispose();
 
+    /// <summary>Has the data directory lead to a folder elsewhere; null: it leads nowhere any more.</summary>
+    public void Lead(string? place)
+    {
+        if (new DirectoryInfo(Data) is { LinkTarget: { } now })
+        {
+            if (now == place)
+                return;
+            File.Delete(Data);
+        }
+        if (place is not null)
+            File.CreateSymbolicLink(Data, place);
+    }
+
+    private static string PlaceOf(string data) => new DirectoryInfo(data).LinkTarget ?? data;
+
     private async Task FindOrMakeAsync(CancellationToken cancel)
     {
         if (_folder is not null)
@@ -48,7 +66,7 @@ internal sealed class PostgresHome(AgentOptions options, PostgresAccount account
         Directory.CreateDirectory(options.DataFolder);
         var folder = await FindAsync(cancel);
         var data = Path.Combine(folder, "data");
-        leftovers.Sweep(new DirectoryInfo(folder) is { LinkTarget: { } target } ? Path.Combine(target, "data") : data, SystemIdentifier(data) is { } system ? PermitFolder(system) : null);
+        leftovers.Sweep(PlaceOf(new DirectoryInfo(folder) is { LinkTarget: { } target } ? Path.Combine(target, "data") : data), SystemIdentifier(data) is { } system ? PermitFolder(system) : null);
         _folder = folder;
     }
 

@@ -44,7 +44,8 @@ internal static class AssignmentPlanner
             Epoch = record.Epoch,
             Lineage = record.Lineage,
             State = record.State,
-            Duty = !open ? DatabaseDuty.Keep : isPrimary ? DatabaseDuty.Primary : DatabaseDuty.Standby,
+            // There is nothing to copy before the first marker: a database that is to be adopted would only note who was refused.
+            Duty = !open ? DatabaseDuty.Keep : isPrimary ? DatabaseDuty.Primary : initialised ? DatabaseDuty.Standby : DatabaseDuty.Keep,
             Primary = primary?.Code,
             PrimaryHost = primary?.DatabaseHost,
             PrimaryPort = primary?.DatabasePort ?? 0,

@@ -131,7 +131,7 @@ public static class GuardProcess
             start.ArgumentList.Add($"--regid={options.User}");
             start.ArgumentList.Add("--init-groups");
         }
-        foreach (var argument in (ReadOnlySpan<string>)["--", postgres, "-D", options.Data, "-c", $"port={options.Port}", "-c", $"listen_addresses={options.Host}", "-c", $"unix_socket_directories={options.PermitFolder}"])
+        foreach (var argument in (ReadOnlySpan<string>)["--", postgres, "-D", options.Data, "-c", $"port={options.Port}", "-c", $"listen_addresses={options.Host}", "-c", $"unix_socket_directories={options.Sockets ?? options.PermitFolder}"])
             start.ArgumentList.Add(argument);
         return start;
     }

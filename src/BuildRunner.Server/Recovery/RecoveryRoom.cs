@@ -1,3 +1,4 @@
+using BuildRunner.Server.Recovery.Adoption;
 using BuildRunner.Server.Recovery.BreakGlass;
 using BuildRunner.Server.Recovery.Dns;
 using BuildRunner.Server.Recovery.Drills;
@@ -34,6 +35,8 @@ public static class RecoveryRoom
         services.AddRunbook<FailoverSource>();
         services.AddRunbook<PlannedMove>();
         services.AddRunbook<Failback>();
+        services.AddRunbookAction<AdoptAction>();
+        services.AddRunbookAction<AdoptedAction>();
         services.AddRunbookAction<PrepareAction>();
         services.AddRunbookAction<HoldWritesAction>();
         services.AddRunbookAction<SealAction>();

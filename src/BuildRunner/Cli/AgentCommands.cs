@@ -18,9 +18,11 @@ internal static class AgentCommands
         var port = new Option<int>("--database-port") { Description = "PostgreSQL's port; absent: no database here" };
         var peer = new Option<int?>("--peer-port") { Description = "Port on which other regions' agents reach this one when the server is silent (default: the database's port and 1; 0: none)" };
         var secrets = new Option<string?>("--secrets") { Description = "Folder with the files `replication` and `app` (passwords, mode 0600)" };
+        var adopt = new Option<string?>("--adopt") { Description = "Data directory of a PostgreSQL that runs already and is to become this region's; `br dr adopt` restarts it once, and until then it is only looked at", HelpName = "folder" };
+        var programs = new Option<string?>("--postgres-bin") { Description = "Folder of PostgreSQL's programs (default: Debian's of version 15, else the newest, else PATH)", HelpName = "folder" };
         var buffers = new Option<string>("--shared-buffers") { Description = "PostgreSQL's shared_buffers", DefaultValueFactory = _ => "128MB" };
         var watch = new Option<bool>("--watch-stdin") { Description = "End when standard input is closed" };
-        var command = new Command("agent", "Runs on a region's host: drives its PostgreSQL and its application instances") { region, data, host, port, peer, secrets, buffers, watch };
+        var command = new Command("agent", "Runs on a region's host: drives its PostgreSQL and its application instances") { region, data, host, port, peer, secrets, adopt, programs, buffers, watch };
         return command.Does(async context =>
         {
             var parse = context.Parse;
@@ -35,7 +37,12 @@ internal static class AgentCommands
                 PeerPort = parse.GetValue(peer) ?? (parse.GetValue(port) is > 0 and var database ? database + 1 : 0),
                 SecretsFolder = parse.GetValue(secrets),
                 SharedBuffers = parse.GetRequiredValue(buffers),
+                Adopt = parse.GetValue(adopt) is { } folder ? Path.GetFullPath(folder) : null,
             };
+            if (parse.GetValue(programs) is { } bin)
+                options = options with { Binaries = Path.GetFullPath(bin) };
+            if (options is { Adopt: not null, DatabasePort: 0 })
+                throw new CliException(ExitCode.Usage, "--adopt needs --database-port, the port on which that PostgreSQL listens.");
             Directory.CreateDirectory(options.DataFolder);
             var builder = Host.CreateEmptyApplicationBuilder(new HostApplicationBuilderSettings { DisableDefaults = true });
             builder.Logging.AddProvider(new LineLog(Path.Combine(options.DataFolder, "agent.log"), Console.Error));

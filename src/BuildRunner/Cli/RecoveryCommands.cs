@@ -25,6 +25,7 @@ internal static class RecoveryCommands
         Status(),
         ReadinessCommand.Build(),
         Sheet(),
+        AdoptDatabaseCommand.Build(),
         DrillCommands.Build(),
         EvidenceCommands.Build(),
         Failover(),

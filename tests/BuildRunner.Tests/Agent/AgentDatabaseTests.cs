@@ -1,3 +1,4 @@
+using BuildRunner.Server.Agent;
 using BuildRunner.Client;
 using BuildRunner.Client.Databases;
 using BuildRunner.Core.Databases;
@@ -162,7 +163,7 @@ public sealed class AgentDatabaseTests : AgentPair
         await BeginAsync();
         await East.Guard.StopAsync(TimeSpan.Zero, TestContext.Current.CancellationToken);
         await East.Guard.GoneAsync(TestContext.Current.CancellationToken);
-        East.Guard.Start(East.Home.MakePermitFolder());
+        East.Guard.Start(East.Home.MakePermitFolder(), PostgresDoors.Of(East.Options, East.State));
         await Eventually.TrueAsync(() => East.Guard.HasEnded, "the guard ends because PostgreSQL did not start", TestContext.Current.CancellationToken);
         Assert.Empty(East.Processes());
         Assert.Contains("permit.conf", File.ReadAllText(East.Home.Log), StringComparison.Ordinal);

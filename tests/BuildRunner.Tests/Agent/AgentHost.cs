@@ -6,6 +6,7 @@ using BuildRunner.Client.Databases;
 using BuildRunner.Client.Hosting;
 using BuildRunner.Core.Databases;
 using BuildRunner.Server.Agent;
+using BuildRunner.Server.Agent.Adoption;
 using BuildRunner.Server.Hosting;
 using BuildRunner.Tests.Support;
 using Microsoft.Extensions.DependencyInjection;
@@ -25,11 +26,11 @@ internal sealed class AgentHost : IAsyncDisposable
     private long _version;
     private DatabaseAssignment? _assignment;
 
-    public AgentHost(string folder, string region, string? lifeline = null, bool sandbox = true, Uri? server = null)
+    public AgentHost(string folder, string region, string? lifeline = null, bool sandbox = true, Uri? server = null, PostgresServer? adopt = null)
     {
         _folder = Path.Combine(folder, region);
         Region = region;
-        Port = FreePort();
+        Port = adopt?.Port ?? FreePort();
         Directory.CreateDirectory(_folder);
         var secrets = Path.Combine(_folder, "secrets");
         Directory.CreateDirectory(secrets);
@@ -49,19 +50,31 @@ internal sealed class AgentHost : IAsyncDisposable
             SharedBuffers = "32MB",
             Lifeline = lifeline,
             IsSandbox = sandbox,
+            Adopt = adopt?.DataFolder,
         };
         _services = Build();
     }
 
     public string Region { get; }
     public int Port { get; }
-    public AgentOptions Options { get; }
+
+    /// <summary>What the agent is started with; another one counts from <see cref="RestartAsync"/> on.</summary>
+    public AgentOptions Options { get; set; }
     public long Token { get; set; } = 1;
     public PostgresHome Home => _services.GetRequiredService<PostgresHome>();
     public string LogFile => Path.Combine(_folder, "agent.log");
     public GuardClient Guard => _services.GetRequiredService<GuardClient>();
     public AgentState State => _services.GetRequiredService<AgentStateFile>().Current;
     public AgentWork Work => (AgentWork)_services.GetRequiredService<INodeWork>();
+
+    /// <summary>What is reported of a PostgreSQL that is not adopted yet.</summary>
+    public async Task<DatabaseReading?> UnfencedAsync()
+    {
+        var loop = _services.GetRequiredService<UnfencedLoop>();
+        await loop.RunOnceAsync(TestContext.Current.CancellationToken);
+        return loop.Last;
+    }
+
     public DatabaseReading? Reading => _services.GetRequiredService<ReadingLoop>().Last;
 
     /// <summary>Starts what keeps leases: the loop that renews, and the door for peers.</summary>

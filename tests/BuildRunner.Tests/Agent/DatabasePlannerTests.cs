@@ -48,6 +48,29 @@ public class DatabasePlannerTests
     }
 
     [Fact]
+    public void Decide_SomebodyElsesPostgreSql_IsLeftAlone()
+    {
+        var theirs = Down with { HasData = false, Unfenced = "it is not adopted yet", Confirmed = true, State = new() { SeenEpoch = 2 } };
+        Waits(DatabasePlanner.Decide(Primary with { Initialise = true }, theirs), "not adopted");
+        Waits(DatabasePlanner.Decide(Standby, theirs), "not adopted");
+    }
+
+    [Theory]
+    [InlineData(true, 2, DatabaseDuty.Primary, false, false, typeof(DatabaseStep.Ask))]
+    [InlineData(true, 2, DatabaseDuty.Primary, false, true, typeof(DatabaseStep.Adopt))]
+    [InlineData(true, 2, DatabaseDuty.Primary, true, false, typeof(DatabaseStep.Adopt))]
+    [InlineData(true, 1, DatabaseDuty.Primary, false, true, typeof(DatabaseStep.Wait))]
+    [InlineData(true, 2, DatabaseDuty.Standby, false, true, typeof(DatabaseStep.Wait))]
+    [InlineData(false, 1, DatabaseDuty.Standby, false, false, typeof(DatabaseStep.Adopt))]
+    [InlineData(false, 2, DatabaseDuty.Keep, false, false, typeof(DatabaseStep.Wait))]
+    public void Decide_AnAdoptionThatWasCutShort_IsEndedOnlyAsAnyStart(bool primary, long epoch, DatabaseDuty duty, bool running, bool confirmed, Type step)
+    {
+        var note = new AdoptionNote("/data", "run-1", epoch, primary, "127.0.0.1", [], null);
+        var cut = Down with { Unfenced = "it is not adopted yet", AdoptionCut = true, Running = running, Confirmed = confirmed, State = new() { SeenEpoch = 2, Adoption = note } };
+        Assert.IsType(step, DatabasePlanner.Decide(Primary with { Duty = duty }, cut));
+    }
+
+    [Fact]
     public void Decide_StandbyNoData_Copies() => Assert.IsType<DatabaseStep.Copy>(DatabasePlanner.Decide(Standby, DownStandby with { HasData = false }));
 
     [Fact]

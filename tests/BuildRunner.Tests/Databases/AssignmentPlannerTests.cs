@@ -36,7 +36,8 @@ public class AssignmentPlannerTests
     {
         var east = Plan("us-east-1", First, initialised: false, ask: "a").Database!;
         Assert.Equal((DatabaseDuty.Primary, "a", true, "shop"), (east.Duty, east.ConfirmedAsk, east.Initialise, east.DatabaseName));
-        var west = Plan("us-west-1", First, initialised: false, ask: "b").Database!;
+        Assert.Equal(DatabaseDuty.Keep, Plan("us-west-1", First, initialised: false, ask: "b").Database!.Duty); // there is nothing to copy yet
+        var west = Plan("us-west-1", First, initialised: true, ask: "b").Database!;
         Assert.Equal((DatabaseDuty.Standby, null, false, "127.0.1.1", 5433), (west.Duty, west.ConfirmedAsk, west.Initialise, west.PrimaryHost, west.PrimaryPort));
     }
 

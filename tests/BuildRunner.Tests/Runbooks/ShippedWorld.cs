@@ -71,7 +71,7 @@ internal sealed class ShippedWorld : IRegionHealth
 
     public IReadOnlyList<IAction> Actions { get; }
 
-    private static readonly string[] Moved = ["failover.", "switchover.", "dns.", "drill.", "fault."];
+    private static readonly string[] Moved = ["failover.", "switchover.", "dns.", "drill.", "fault.", "database."];
 
     /// <summary>What later steps take from a move.</summary>
     private static readonly Dictionary<string, IReadOnlyDictionary<string, string>> Outputs = new()

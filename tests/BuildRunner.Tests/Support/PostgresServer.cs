@@ -43,6 +43,9 @@ public sealed partial class PostgresServer : IAsyncDisposable
     public int ProcessId => _process?.Id ?? throw new InvalidOperationException("PostgreSQL is not running.");
     public bool IsRunning => _process is { HasExited: false };
 
+    /// <summary>Number of whatever runs in its folder now, started by this or by others; null: nothing does.</summary>
+    public int? Postmaster => Path.Combine(DataFolder, "postmaster.pid") is var path && File.Exists(path) ? int.Parse(File.ReadLines(path).First(), System.Globalization.CultureInfo.InvariantCulture) : null;
+
     /// <summary>The last lines of its log.</summary>
     public string Log => string.Join('\n', _log);
 
@@ -148,6 +151,12 @@ public sealed partial class PostgresServer : IAsyncDisposable
     {
         await StopAsync();
         _process?.Dispose();
+        if (Postmaster is { } other) // started again by somebody else
+        {
+            _ = Kill(other, 3);
+            for (var started = Stopwatch.GetTimestamp(); Postmaster is not null && Stopwatch.GetElapsedTime(started) < Limit;)
+                await Task.Yield();
+        }
         if (Directory.Exists(Folder))
             Directory.Delete(Folder, recursive: true);
     }

@@ -1,0 +1,92 @@
+using System.Text;
+
+namespace BuildRunner.Server.Agent.Adoption;
+
+/// <summary>From the configuration of a PostgreSQL that is taken over to the files in which it goes on.</summary>
+internal static class AdoptionFiles
+{
+    /// <summary>Places that keep the more of both: what the house needs, and what was there.</summary>
+    private const int PlacesMin = 16;
+    private const string Preload = "shared_preload_libraries";
+    private const string Statements = "pg_stat_statements";
+
+    /// <summary>Of the house's settings, those that a failover rests on; others of its list may be set otherwise by the user.</summary>
+    private static readonly HashSet<string> Ours = new(PostgresConfig.Owned, StringComparer.OrdinalIgnoreCase)
+    {
+        "config_file", "full_page_writes", "wal_retrieve_retry_interval", "wal_receiver_timeout", "wal_receiver_status_interval",
+        "recovery_target", "recovery_target_action", "recovery_target_inclusive", "recovery_target_lsn", "recovery_target_name", "recovery_target_time", "recovery_target_xid",
+        "recovery_end_command", "archive_cleanup_command", "promote_trigger_file", "recovery_min_apply_delay",
+    };
+
+    /// <summary>Where it lay and how it was reached: said elsewhere, and no loss.</summary>
+    private static readonly HashSet<string> Elsewhere = new(StringComparer.OrdinalIgnoreCase)
+    {
+        "data_directory", "config_file", "hba_file", "ident_file", "listen_addresses", "port", "unix_socket_directories", "cluster_name", "synchronous_standby_names", "wal_level", "hot_standby",
+    };
+
+    /// <summary>The user's settings as `postgresql.user.conf`: the last line for each name counts, as it did.</summary>
+    public static string Settings(FoundAnswers said)
+    {
+        var text = new StringBuilder("# Settings that this PostgreSQL had when it was adopted; yours to change.\n");
+        foreach (var (name, value) in Kept(said))
+        {
+            var kept = name.ToLowerInvariant() switch
+            {
+                Preload => Union(value, Statements),
+                "max_wal_senders" or "max_replication_slots" => AtLeast(value, PlacesMin),
+                _ => value,
+            };
+            text.Append(CultureInfo.InvariantCulture, $"{name} = '{kept.Replace("'", "''", StringComparison.Ordinal)}'\n");
+        }
+        if (Last(said).TryGetValue("wal_level", out var level) && level.Equals("logical", StringComparison.OrdinalIgnoreCase))
+            text.Append("wal_level = 'logical'\n");
+        if (!said.Checksums)
+            text.Append("wal_log_hints = 'on'\n");
+        return text.ToString();
+    }
+
+    /// <summary>Settings that do not go on, because a failover rests on the house's own.</summary>
+    public static IReadOnlyList<string> Dropped(FoundAnswers said) => [.. Last(said).Keys.Where(n => Ours.Contains(n) && !Elsewhere.Contains(n)).Order(StringComparer.Ordinal)];
+
+    /// <summary>A list of libraries in postgresql.auto.conf stands over ours, and lacks the one that counts statements.</summary>
+    public static bool LacksStatements(FoundAnswers said) => said.Files.LastOrDefault(f => f.Auto && f.Name == Preload) is { Setting: { } list } && !Split(list).Contains(Statements);
+
+    /// <summary>The former configuration file, by which nobody starts it any more while the guard's permit is not there.</summary>
+    public static string WithPermit(string config, string permit)
+    {
+        var line = $"include '{permit}' # by BuildRunner: PostgreSQL runs under its guard only; without this line there may be two primaries\n";
+        return config.Contains($"include '{permit}'", StringComparison.Ordinal) ? config : line + config;
+    }
+
+    /// <summary>Addresses that it listened on, and the one by which its region reaches it.</summary>
+    public static string Listen(string before, string host)
+    {
+        var addresses = Split(before);
+        // A name may stand for the very address, which PostgreSQL would then refuse to bind twice.
+        return addresses.Count == 0 ? host
+            : addresses.Contains("*") || addresses.Contains("0.0.0.0") || addresses.Contains(host) || (addresses.Contains("localhost") && host == "127.0.0.1") ? before
+            : $"{before},{host}";
+    }
+
+    /// <summary>Folders of its sockets besides the agent's own.</summary>
+    public static IReadOnlyList<string> Sockets(string before) => [.. Split(before).Select(s => s.Trim('"')).Where(s => s.StartsWith('/'))];
+
+    private static IEnumerable<KeyValuePair<string, string>> Kept(FoundAnswers said) => Last(said).Where(s => !Ours.Contains(s.Key));
+
+    private static SortedDictionary<string, string> Last(FoundAnswers said)
+    {
+        var last = new SortedDictionary<string, string>(StringComparer.OrdinalIgnoreCase);
+        foreach (var setting in said.Files.Where(f => !f.Auto).Concat(said.Arguments))
+        {
+            if (setting is { Name: { } name, Setting: { } value })
+                last[name] = value;
+        }
+        return last;
+    }
+
+    private static string Union(string list, string name) => Split(list) is var names && names.Contains(name) ? list : string.Join(", ", [.. names, name]);
+
+    private static string AtLeast(string value, int least) => int.TryParse(value, CultureInfo.InvariantCulture, out var number) && number > least ? value : least.ToString(CultureInfo.InvariantCulture);
+
+    private static List<string> Split(string list) => [.. list.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries)];
+}

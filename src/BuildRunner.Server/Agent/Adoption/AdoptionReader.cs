@@ -1,0 +1,155 @@
+using System.ComponentModel;
+using System.Text;
+using System.Text.Json;
+using BuildRunner.Client.Databases;
+
+namespace BuildRunner.Server.Agent.Adoption;
+
+/// <summary>
+/// Looks at a PostgreSQL that somebody else runs: in /proc, on the disk, and by psql as PostgreSQL's own user, whom its access rules let in. Changes
+/// nothing.
+/// </summary>
+internal sealed class AdoptionReader(AgentOptions options, PostgresTools tools)
+{
+    private static readonly TimeSpan AnswerMax = TimeSpan.FromSeconds(5);
+
+    private const string Sql = """
+        select json_build_object(
+            'in_recovery', pg_is_in_recovery(), 'superuser', current_setting('is_superuser') = 'on', 'system', (select system_identifier::text from pg_control_system()),
+            'number', current_setting('server_version_num')::int, 'version', current_setting('server_version'), 'checksums', current_setting('data_checksums') = 'on',
+            'config_file', current_setting('config_file'), 'hba_file', current_setting('hba_file'), 'ident_file', current_setting('ident_file'),
+            'listen', current_setting('listen_addresses'), 'sockets', current_setting('unix_socket_directories'), 'sync_names', current_setting('synchronous_standby_names'),
+            'databases', (select coalesce(json_agg(datname order by datname), '[]') from pg_database where datallowconn and not datistemplate),
+            'roles', (select coalesce(json_agg(rolname), '[]') from (select rolname from pg_roles where rolcanlogin order by rolname limit 200) r),
+            'tablespaces', (select coalesce(json_agg(spcname order by spcname), '[]') from pg_tablespace where spcname not in ('pg_default', 'pg_global')),
+            'sessions', (select count(*) from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()),
+            'receivers', (select count(*) from pg_stat_replication),
+            'statements', exists (select from pg_available_extensions where name = 'pg_stat_statements'),
+            'timeline', (select timeline_id from pg_control_checkpoint()),
+            'position', case when pg_is_in_recovery() then coalesce(pg_last_wal_replay_lsn(), '0/0')::text else pg_current_wal_insert_lsn()::text end,
+            'files', (select coalesce(json_agg(json_build_object('name', name, 'setting', setting, 'error', error, 'auto', sourcefile like '%/postgresql.auto.conf') order by seqno), '[]') from pg_file_settings),
+            'arguments', (select coalesce(json_agg(json_build_object('name', name, 'setting', setting)), '[]') from pg_settings where source = 'command line'),
+            'pending', (select coalesce(json_agg(name order by name), '[]') from pg_settings where pending_restart))
+        """;
+
+    /// <summary>What is found in the folder that the agent was told of.</summary>
+    /// <exception cref="InvalidOperationException">Nothing that could be adopted runs there; a sentence for people.</exception>
+    public async Task<FoundServer> ReadAsync(DatabaseAssignment assignment, CancellationToken cancel)
+    {
+        var (process, folder, lines) = Postmaster(options.Adopt ?? throw new InvalidOperationException($"The agent of {options.Region} was told of no PostgreSQL to adopt: start it with --adopt and the data directory."));
+        if (lines is not [_, _, _, var portText, var socket, ..] || !int.TryParse(portText, NumberStyles.None, CultureInfo.InvariantCulture, out var port))
+            throw new InvalidOperationException($"{folder}/postmaster.pid says neither port nor socket: PostgreSQL is starting, or this is another program's file.");
+        if (!socket.StartsWith('/'))
+            throw new InvalidOperationException($"The PostgreSQL in {folder} has no Unix socket (unix_socket_directories): the agent reaches it by one.");
+        var said = JsonSerializer.Deserialize(await AskAsync(socket, port, "postgres", Sql, cancel), AdoptionJson.Default.FoundAnswers) ?? throw new JsonException("psql answered null.");
+        return new FoundServer
+        {
+            Folder = folder,
+            Process = process,
+            Port = port,
+            Starter = StarterOf(process),
+            DiskProblems = await DiskProblemsAsync(folder, cancel),
+            ProgramsMajor = await ProgramsMajorAsync(cancel),
+            Marker = said.Databases.Contains(assignment.DatabaseName) && long.TryParse(await MarkerAsync(socket, port, assignment.DatabaseName, cancel), NumberStyles.None, CultureInfo.InvariantCulture, out var marker) ? marker : null,
+            Said = said,
+        };
+    }
+
+    /// <summary>The postmaster of a data directory; null: none runs there.</summary>
+    public static int? ProcessIn(string data)
+    {
+        try { return Postmaster(data).Process; }
+        catch (InvalidOperationException) { return null; }
+    }
+
+    private static (int Process, string Folder, string[] Lines) Postmaster(string data)
+    {
+        var path = Path.Combine(data, "postmaster.pid");
+        string text;
+        try { text = File.ReadAllText(path); }
+        catch (Exception error) when (error is FileNotFoundException or DirectoryNotFoundException)
+        {
+            throw new InvalidOperationException(File.Exists(Path.Combine(data, "PG_VERSION"))
+                ? $"No PostgreSQL runs in {data}: start it as always, and adopt it then."
+                : $"{data} is no data directory of PostgreSQL, or is not there: give the agent the right one (--adopt; `show data_directory` says it).");
+        }
+        catch (UnauthorizedAccessException)
+        {
+            throw new InvalidOperationException($"The agent may not look into {data}: it runs as {Environment.UserName}, and has to run as root or as the user whose PostgreSQL that is.");
+        }
+        var lines = text.Split('\n');
+        if (!int.TryParse(lines[0], NumberStyles.None, CultureInfo.InvariantCulture, out var process))
+            throw new InvalidOperationException($"{path} names no process.");
+        try
+        {
+            // The process's own working directory: the same file there means that it is this data's postmaster, and not another with its number.
+            if (new FileInfo($"/proc/{process}/cwd").LinkTarget is { } folder && File.ReadAllText($"/proc/{process}/cwd/postmaster.pid") == text)
+                return (process, folder, lines);
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException) { } // no such process, or another's
+        throw new InvalidOperationException($"No PostgreSQL of this host runs in {data}, though {path} names process {process}: one that runs in a container is not adopted from outside, and a stopped one is started first.");
+    }
+
+    /// <summary>The service or process that started it and is there still.</summary>
+    private static string? StarterOf(int process)
+    {
+        try
+        {
+            var service = File.ReadLines($"/proc/{process}/cgroup").SelectMany(l => l.Split('/')).LastOrDefault(s => s.EndsWith(".service", StringComparison.Ordinal));
+            if (service is not null)
+                return $"the service {service}";
+            var stat = File.ReadAllText($"/proc/{process}/stat");
+            return stat[(stat.LastIndexOf(')') + 1)..].Split(' ', StringSplitOptions.RemoveEmptyEntries) is [_, var parent, ..] && parent != "1"
+                ? $"process {parent} ({File.ReadAllText($"/proc/{parent}/comm").Trim()})"
+                : null;
+        }
+        catch (IOException) { return null; } // it is just ending
+    }
+
+    private async Task<IReadOnlyList<string>> DiskProblemsAsync(string folder, CancellationToken cancel)
+    {
+        var problems = new List<string>();
+        if (new DirectoryInfo(Path.Combine(folder, "pg_wal")).LinkTarget is { } wal)
+            problems.Add($"Its WAL lies in {wal} (pg_wal is a link), where a copy made anew would not come to lie: have it in the data directory.");
+        if (Volumes.MountOf(folder) == folder)
+            problems.Add($"{folder} is itself a mount point, and a copy made anew replaces the whole folder: have the data in a folder below it.");
+        // As PostgreSQL's user, who makes and takes away what lies there.
+        if (!await HoldsAsync("test -O \"$0\"", folder, cancel))
+            problems.Add($"{folder} does not belong to the user as whom the agent runs PostgreSQL ({(AgentNative.UserId() == 0 ? "postgres" : Environment.UserName)}).");
+        if (!await HoldsAsync("test -w \"$(dirname \"$0\")\"", folder, cancel))
+            problems.Add($"The folder above {folder} is not writable for PostgreSQL's user, who makes a copy beside it when one is needed.");
+        return problems;
+    }
+
+    private async Task<bool> HoldsAsync(string test, string folder, CancellationToken cancel) => (await tools.RunAsync("/bin/sh", ["-c", test, folder], "/", cancel)).Code == 0;
+
+    private async Task<int?> ProgramsMajorAsync(CancellationToken cancel)
+    {
+        var said = new StringBuilder();
+        try { _ = await tools.RunAsync("postgres", ["--version"], "/", cancel, line => said.Append(line)); }
+        catch (Win32Exception) { return null; }
+        // `postgres (PostgreSQL) 15.14 (Debian …)`
+        return said.ToString().Split(' ', 4) is [_, _, var version, ..] && int.TryParse(version.Split('.')[0], NumberStyles.None, CultureInfo.InvariantCulture, out var major) ? major : null;
+    }
+
+    private async Task<string> MarkerAsync(string socket, int port, string database, CancellationToken cancel) =>
+        await AskAsync(socket, port, database, "select to_regclass('buildrunner.epoch') is not null", cancel) == "t"
+            ? await AskAsync(socket, port, database, "select max(epoch) from buildrunner.epoch", cancel)
+            : "";
+
+    private async Task<string> AskAsync(string socket, int port, string database, string sql, CancellationToken cancel)
+    {
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        limit.CancelAfter(AnswerMax);
+        var answer = new StringBuilder();
+        try
+        {
+            var result = await tools.RunAsync("psql", ["-X", "-A", "-t", "-q", "-w", "-h", socket, "-p", port.ToString(CultureInfo.InvariantCulture), "-U", "postgres", "-d", database, "-c", sql], "/", limit.Token, line => answer.Append(line));
+            return result.Code == 0 ? answer.ToString() : throw new InvalidOperationException($"PostgreSQL at {socket}, port {port}, did not let the agent in as postgres: {ErrorClause.Of(result.Talk)}.");
+        }
+        catch (OperationCanceledException) when (!cancel.IsCancellationRequested)
+        {
+            throw new InvalidOperationException($"PostgreSQL at {socket}, port {port}, did not answer within {AnswerMax.TotalSeconds:F0} s.");
+        }
+    }
+}
