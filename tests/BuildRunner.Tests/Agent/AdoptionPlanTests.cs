@@ -161,12 +161,19 @@ public class AdoptionPlanTests
     public void Sockets_FoldersOnly(string before, string after) => Assert.Equal(after, string.Join('|', AdoptionFiles.Sockets(before)));
 
     [Fact]
-    public void WithPermit_GivenTwice_HasItOnce()
+    public void Closed_GivenTwice_HasItOnce()
     {
-        var once = AdoptionFiles.WithPermit("work_mem = 7MB\n", "/dev/shm/p/permit.conf");
-        Assert.StartsWith("include '/dev/shm/p/permit.conf'", once, StringComparison.Ordinal);
+        var once = AdoptionFiles.Closed("work_mem = 7MB\n");
+        Assert.StartsWith("include 'started-by-buildrunner-only'", once, StringComparison.Ordinal);
         Assert.EndsWith("\nwork_mem = 7MB\n", once, StringComparison.Ordinal);
-        Assert.Equal(once, AdoptionFiles.WithPermit(once, "/dev/shm/p/permit.conf"));
+        Assert.Equal(once, AdoptionFiles.Closed(once));
+    }
+
+    [Fact]
+    public void Of_SettingsThatNameFilesAndLibraries_SaysThatCopiesNeedThem()
+    {
+        var plan = AdoptionPlan.Of(Found with { Said = Said with { Files = [new("ssl_cert_file", "/etc/ssl/shop.pem"), new("ssl_key_file", "server.key"), new("shared_preload_libraries", "pg_stat_statements,timescaledb")] } }, Wish);
+        Assert.Equal("every host with a copy needs what these settings name: shared_preload_libraries, ssl_cert_file", Assert.Single(plan.Notes));
     }
 
     [Fact]

@@ -63,7 +63,7 @@ public sealed class AgentAdoptionTests : IAsyncLifetime
         Assert.Contains(survey.Changes, c => c.Contains("restarted once", StringComparison.Ordinal));
         Assert.Contains(survey.Notes, n => n.Contains("full_page_writes", StringComparison.Ordinal));
         Assert.True(_theirs.IsRunning && _theirs.ProcessId == before, "nothing has happened to it");
-        Assert.DoesNotContain("permit", File.ReadAllText(ConfigFile), StringComparison.Ordinal);
+        Assert.DoesNotContain("include", File.ReadAllText(ConfigFile), StringComparison.Ordinal);
 
         var adopted = await AdoptAsync();
         Assert.True(adopted.Effect && adopted.AwayMs > 0);
@@ -78,13 +78,21 @@ public sealed class AgentAdoptionTests : IAsyncLifetime
             await socket.OpenAsync(Cancel); // so does its socket
         Assert.False((await AdoptAsync()).Effect);
 
-        var fenced = await _host.FenceAsync(1);
-        Assert.Equal(FenceProofKind.Stopped, fenced.Proof.Kind);
+        // Nobody starts it the way that it was started before: not when the guard was killed and its permit is there, and not after a fence.
+        await AgentPair.KillRegionAsync(_host);
+        Assert.True(File.Exists(Path.Combine(_host.Home.PermitFolder(), "permit.conf")));
+        await StartsNoMoreAsync();
+        await _host.BecomesPrimaryAsync(1);
+        Assert.Equal(FenceProofKind.Stopped, (await _host.FenceAsync(1)).Proof.Kind);
         Assert.Empty(_host.Processes());
-        // And nobody starts it the way that it was started before.
+        await StartsNoMoreAsync();
+    }
+
+    private async Task StartsNoMoreAsync()
+    {
         var start = await Assert.ThrowsAsync<InvalidOperationException>(() => PostgresServer.RunAsync("pg_ctl", "start", "-w", "-t", "10", "-D", _theirs.DataFolder, "-l", $"{_theirs.Folder}/again.log", "-o", $"-c config_file={ConfigFile} -c port={_host.Port}"));
         Assert.Contains("could not start", start.Message, StringComparison.Ordinal);
-        Assert.Contains("permit.conf", File.ReadAllText($"{_theirs.Folder}/again.log"), StringComparison.Ordinal);
+        Assert.Contains("started-by-buildrunner-only", File.ReadAllText($"{_theirs.Folder}/again.log"), StringComparison.Ordinal);
     }
 
     [Fact(Timeout = TestMax)]

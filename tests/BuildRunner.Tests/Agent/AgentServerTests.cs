@@ -5,7 +5,9 @@ using BuildRunner.Client;
 using BuildRunner.Client.Access;
 using BuildRunner.Client.Databases;
 using BuildRunner.Client.Hosting;
+using BuildRunner.Client.Runbooks;
 using BuildRunner.Core.Databases;
+using BuildRunner.Core.Runbooks;
 using BuildRunner.Server.Access;
 using BuildRunner.Server.Agent;
 using BuildRunner.Server.Databases;
@@ -65,6 +67,39 @@ public sealed class AgentServerTests : IAsyncDisposable
         Assert.True(await reports.WaitAsync(all => all.Agent("us-west-1")?.Instances is [{ Ready: true }], TimeSpan.FromSeconds(20), cancel), "the instance is ready");
     }
 
+    /// <summary>As a person does it: looks, consents, and has a copy made.</summary>
+    [Fact(Timeout = 120_000)]
+    public async Task AgentThatIsToAdopt_UnfencedUntilTheRunAndThenLikeAnyOther()
+    {
+        var cancel = TestContext.Current.CancellationToken;
+        await using var theirs = await PostgresServer.StartAsync();
+        await theirs.ExecuteAsync($"create role app login password '{AgentHost.AppPassword}'");
+        await theirs.ExecuteAsync("create database app owner app");
+        int west = FreePort(), api = FreePort();
+        await StartServerAsync(theirs.Port, west, api);
+        await StartAgentAsync("us-east-1", theirs.Port, adopt: theirs.DataFolder);
+        await StartAgentAsync("us-west-1", west);
+        var connection = ApiConnection.Create(new Uri(_server.Urls.First()), File.ReadAllText(Path.Combine(_folder, "server", "token")).Trim());
+        var client = new DatabasesClient(connection);
+        await Eventually.TrueAsync(async () => (await client.ListAsync(cancel)).Databases[0].Regions is var all && all.Single(r => r.Region == "us-east-1") is { State: DatabaseState.Unfenced, Reading.Guarded: false }
+            && all.Single(r => r.Region == "us-west-1").State == DatabaseState.Absent, "it is seen, and nothing is copied", cancel, TimeSpan.FromSeconds(30));
+
+        var runs = new RunbooksClient(connection);
+        var request = new RunRequest { Runbook = "adopt-database", Inputs = new Dictionary<string, string> { ["region"] = "us-east-1" }, Reason = "test" };
+        var plan = (await runs.StartAsync(request with { DryRun = true }, cancel)).Plan!;
+        Assert.Empty(plan.Problems);
+        Assert.Contains("restarted once", plan.Steps[0].Note!, StringComparison.Ordinal);
+        Assert.True(theirs.IsRunning);
+        var run = (await runs.StartAsync(request, cancel)).Run!;
+        await Eventually.TrueAsync(async () => (await runs.RunAsync(run.Id, cancel)).Run.FinishedAt is not null, "the run ends", cancel, TimeSpan.FromSeconds(60));
+        var ended = (await runs.RunAsync(run.Id, cancel)).Run;
+        Assert.True(ended.State == RunPhase.Succeeded, string.Join("; ", ended.Steps.Select(s => s.Error)));
+        await ReachesAsync(client, "us-east-1", DatabaseState.Primary, 1);
+        await ReachesAsync(client, "us-west-1", DatabaseState.Standby, 1);
+        Assert.False(theirs.IsRunning);
+        Assert.Contains("adopted already", Assert.Single((await runs.StartAsync(request with { DryRun = true }, cancel)).Plan!.Problems), StringComparison.Ordinal);
+    }
+
     private static async Task ReachesAsync(DatabasesClient client, string region, DatabaseState state, long epoch)
     {
         var cancel = TestContext.Current.CancellationToken;
@@ -121,7 +156,7 @@ public sealed class AgentServerTests : IAsyncDisposable
         await _server.StartAsync(TestContext.Current.CancellationToken);
     }
 
-    private async Task StartAgentAsync(string region, int port)
+    private async Task StartAgentAsync(string region, int port, string? adopt = null)
     {
         var folder = Directory.CreateDirectory(Path.Combine(_folder, region)).FullName;
         File.WriteAllText(Path.Combine(folder, "token"), Token(region));
@@ -139,6 +174,7 @@ public sealed class AgentServerTests : IAsyncDisposable
             DatabasePort = port,
             SecretsFolder = folder,
             SharedBuffers = "32MB",
+            Adopt = adopt,
         }, new DirectNetwork());
         var host = builder.Build();
         _agents[region] = (host, port);

@@ -43,8 +43,9 @@ public sealed partial class PostgresServer : IAsyncDisposable
     public int ProcessId => _process?.Id ?? throw new InvalidOperationException("PostgreSQL is not running.");
     public bool IsRunning => _process is { HasExited: false };
 
-    /// <summary>Number of whatever runs in its folder now, started by this or by others; null: nothing does.</summary>
-    public int? Postmaster => Path.Combine(DataFolder, "postmaster.pid") is var path && File.Exists(path) ? int.Parse(File.ReadLines(path).First(), System.Globalization.CultureInfo.InvariantCulture) : null;
+    /// <summary>Number of whatever runs in its folder now, started by this or by others; null: nothing does, though a killed one may have left its file.</summary>
+    public int? Postmaster => Path.Combine(DataFolder, "postmaster.pid") is var path && File.Exists(path)
+        && int.Parse(File.ReadLines(path).First(), System.Globalization.CultureInfo.InvariantCulture) is var pid && Directory.Exists($"/proc/{pid}") ? pid : null;
 
     /// <summary>The last lines of its log.</summary>
     public string Log => string.Join('\n', _log);
@@ -154,8 +155,7 @@ public sealed partial class PostgresServer : IAsyncDisposable
         if (Postmaster is { } other) // started again by somebody else
         {
             _ = Kill(other, 3);
-            for (var started = Stopwatch.GetTimestamp(); Postmaster is not null && Stopwatch.GetElapsedTime(started) < Limit;)
-                await Task.Yield();
+            await Eventually.TrueAsync(() => Postmaster is null, "what others started there has ended", CancellationToken.None, Limit);
         }
         if (Directory.Exists(Folder))
             Directory.Delete(Folder, recursive: true);

@@ -51,12 +51,20 @@ internal static class AdoptionFiles
     /// <summary>A list of libraries in postgresql.auto.conf stands over ours, and lacks the one that counts statements.</summary>
     public static bool LacksStatements(FoundAnswers said) => said.Files.LastOrDefault(f => f.Auto && f.Name == Preload) is { Setting: { } list } && !Split(list).Contains(Statements);
 
-    /// <summary>The former configuration file, by which nobody starts it any more while the guard's permit is not there.</summary>
-    public static string WithPermit(string config, string permit)
-    {
-        var line = $"include '{permit}' # by BuildRunner: PostgreSQL runs under its guard only; without this line there may be two primaries\n";
-        return config.Contains($"include '{permit}'", StringComparison.Ordinal) ? config : line + config;
-    }
+    /// <summary>
+    /// The former configuration file, by which nobody starts it any more. Not the permit's line, which a killed guard leaves true: the file that this one asks
+    /// for is never there.
+    /// </summary>
+    public static string Closed(string config) => config.StartsWith($"include '{NeverThere}'", StringComparison.Ordinal)
+        ? config
+        : $"include '{NeverThere}' # PostgreSQL runs under BuildRunner's guard only; without this line there may be two primaries\n{config}";
+
+    /// <summary>Its name stands in PostgreSQL's error.</summary>
+    public const string NeverThere = "started-by-buildrunner-only";
+
+    /// <summary>Settings that name what every host with a copy has to have: files and libraries.</summary>
+    public static IReadOnlyList<string> OfTheHost(FoundAnswers said) =>
+        [.. Kept(said).Where(s => s.Value.StartsWith('/') && s.Key.StartsWith("ssl_", StringComparison.Ordinal) || (s.Key == Preload && Split(s.Value).Any(l => l != Statements))).Select(s => s.Key)];
 
     /// <summary>Addresses that it listened on, and the one by which its region reaches it.</summary>
     public static string Listen(string before, string host)

@@ -75,9 +75,9 @@ internal sealed record AdoptionPlan(IReadOnlyList<string> Problems, IReadOnlyLis
     {
         var (said, assignment) = (found.Said, wish.Assignment);
         yield return $"PostgreSQL {said.Version} in {found.Folder} (process {found.Process}) is restarted once, under a guard: its {said.Sessions} session{(said.Sessions == 1 ? " is" : "s are")} cut";
-        yield return $"its settings and access rules go on, in postgresql.user.conf and pg_hba.user.conf in {found.Folder}; the former files are kept in the agent's folder";
+        yield return $"its settings and access rules go on, in postgresql.user.conf and pg_hba.user.conf in {found.Folder}, and the former files are kept in the agent's folder";
         if (!IsWithin(found.Folder, said.ConfigFile))
-            yield return $"{said.ConfigFile} gets a first line by which nobody but the guard starts it";
+            yield return $"{said.ConfigFile} gets a first line by which nobody starts it from there any more";
         if (assignment.Duty == DatabaseDuty.Standby)
             yield return $"it follows {assignment.Primary} as br_replication; from then on its data may be replaced by a copy of the primary's";
         else
@@ -95,6 +95,8 @@ internal sealed record AdoptionPlan(IReadOnlyList<string> Problems, IReadOnlyLis
             yield return $"settings that are BuildRunner's from then on: {List(dropped)}";
         if (AdoptionFiles.LacksStatements(said))
             yield return "shared_preload_libraries in postgresql.auto.conf lacks pg_stat_statements: statements are not measured until it is added there";
+        if (AdoptionFiles.OfTheHost(said) is { Count: > 0 } host)
+            yield return $"every host with a copy needs what these settings name: {List(host)}";
         if (said.SyncNames.Length > 0)
             yield return $"commits wait no more for '{said.SyncNames}' but for whom the policy says (recovery.replication)";
         if (said.Receivers > 0 && wish.Assignment.Duty == DatabaseDuty.Primary)

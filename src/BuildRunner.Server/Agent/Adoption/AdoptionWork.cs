@@ -211,7 +211,7 @@ internal sealed partial class AdoptionWork(
         if (note.ConfigFile is { } config)
         {
             // Written over, not replaced: owner and rights stay. What is cut off in the middle starts nothing, which is the line's purpose.
-            await File.WriteAllTextAsync(config, AdoptionFiles.WithPermit(await File.ReadAllTextAsync(Path.Combine(Former, "outside.conf"), cancel), Path.Combine(home.PermitFolder(), "permit.conf")), cancel);
+            await File.WriteAllTextAsync(config, AdoptionFiles.Closed(await File.ReadAllTextAsync(Path.Combine(Former, "outside.conf"), cancel)), cancel);
         }
         driver.Sync(Assignment.Sync ?? "");
         driver.Follow(note.Primary ? null : Assignment);
