@@ -137,10 +137,13 @@ internal static class DevCommands
         var silent = new Option<bool>("--silent") { Description = "Nothing answers, instead of refused connections" };
         var way = new Option<Silence?>("--one-way") { Description = "Only what comes in, or only what goes out, is lost in silence: in or out" };
         way.AcceptOnlyFromAmong("in", "out");
+        var filter = new Option<bool>("--nftables") { Description = "Silence by the kernel, which drops packets (root), and not by the relays" };
         var limit = new Option<string?>("--for") { Description = "Open the links by itself after this time: 30s, 2m (default: `br dev heal` does)" };
-        return new Command("partition", "Cuts a region's links to the other regions and to the server") { region, silent, way, limit }.Does(context =>
+        return new Command("partition", "Cuts a region's links to the other regions and to the server") { region, silent, way, filter, limit }.Does(context =>
         {
             var how = new List<string>();
+            if (context.Parse.GetValue(filter))
+                how.Add(context.Parse.GetValue(silent) || context.Parse.GetValue(way) is not null ? "filter=true" : throw new CliException(ExitCode.Usage, "--nftables drops packets: give --silent or --one-way with it."));
             if (context.Parse.GetValue(way) is { } only)
                 how.Add($"way={only}");
             else if (context.Parse.GetValue(silent))

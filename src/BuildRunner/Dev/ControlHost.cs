@@ -45,7 +45,7 @@ internal static class ControlHost
             return Task.FromResult(new Done("stopping"));
         }, DevJson.Default.Done);
         app.Map("POST", "/v1/regions/{region}/kill", context => supervisor.KillAsync(Region(context)), DevJson.Default.Done);
-        app.Map("POST", "/v1/regions/{region}/partition", context => supervisor.PartitionAsync(Region(context), context.Request.Query["silent"] == "true" || context.Request.Query.ContainsKey("way"), One<Silence>(context, "way"), Seconds(context), context.Request.Query["by"]), DevJson.Default.Done);
+        app.Map("POST", "/v1/regions/{region}/partition", context => supervisor.PartitionAsync(Region(context), context.Request.Query["silent"] == "true" || context.Request.Query.ContainsKey("way"), One<Silence>(context, "way"), Seconds(context), context.Request.Query["by"], context.Request.Query["filter"] == "true"), DevJson.Default.Done);
         app.Map("POST", "/v1/regions/{region}/connect", context => supervisor.ConnectAsync(Region(context), context.Request.Query["by"].ToString()), DevJson.Default.Done);
         app.Map("POST", "/v1/regions/{region}/freeze", context => supervisor.FreezeAsync(Region(context), [.. context.Request.Query["part"].Select(Named<FaultPart>)]), DevJson.Default.Done);
         app.Map("POST", "/v1/server/freeze", _ => supervisor.FreezeServerAsync(), DevJson.Default.Done);

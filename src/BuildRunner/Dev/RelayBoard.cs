@@ -50,6 +50,10 @@ internal sealed class RelayBoard : IDisposable
         }
     }
 
+    /// <summary>Where the other regions and the server see this region, and it sees them.</summary>
+    public IReadOnlyList<(Link Link, IPEndPoint At)> Of(DevRegion region) =>
+        [.. _relays.Where(r => r.Link.Viewer == region.Number || r.Link.Target == region.Number).Select(r => (r.Link, r.At))];
+
     public LinkState StateOf(DevRegion region) => _links[(region.Number, 0)].State;
 
     /// <summary>Which way a silent region is silent; null: both ways, or not at all.</summary>

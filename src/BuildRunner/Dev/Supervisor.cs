@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Net;
 using BuildRunner.Core.Recovery;
@@ -21,7 +22,7 @@ internal sealed class Supervisor : IAsyncDisposable
     private readonly SemaphoreSlim _turn = new(1);
     private readonly Dictionary<string, (RegionPower Power, int Offs)> _power = DevRegion.All.ToDictionary(r => r.Code, _ => (RegionPower.On, 0));
     private readonly HashSet<string> _frozen = new(StringComparer.Ordinal);
-    private readonly Dictionary<string, Cut> _cuts = new(StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<string, Cut> _cuts = new(StringComparer.Ordinal);
     private readonly TaskCompletionSource _stopAsked = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     public Supervisor(DevLayout layout, DevOptions options)
@@ -84,7 +85,7 @@ internal sealed class Supervisor : IAsyncDisposable
             Gateway = _layout.Gateway(r),
             Database = r.HasDatabase ? $"{r.Host}:{_layout.Database}" : null,
             Power = _power[r.Code].Power,
-            Links = _relays.OneWayOf(r) switch { Silence.In => "silent_in", Silence.Out => "silent_out", _ => Word(_relays.StateOf(r)) },
+            Links = (_cuts.GetValueOrDefault(r.Code)?.Filtered ?? _relays.OneWayOf(r)) switch { Silence.In => "silent_in", Silence.Out => "silent_out", Silence.Both => "silent", _ => Word(_relays.StateOf(r)) },
             Frozen = _frozen.Contains(r.Code),
             PowerOffs = _power[r.Code].Offs,
         })],
@@ -122,16 +123,22 @@ internal sealed class Supervisor : IAsyncDisposable
     /// <param name="way">Which way it is silent.</param>
     /// <param name="limit">After this the links open by themselves, whoever asked for the cut; null: when somebody mends the region.</param>
     /// <param name="by">Who cuts: only the same opens the links by <see cref="ConnectAsync"/>; null: a person.</param>
-    public Task<Done> PartitionAsync(DevRegion region, bool silent, Silence way, TimeSpan? limit = null, string? by = null) => InTurnAsync(() =>
+    /// <param name="filter">Silence is made by the kernel, which drops packets, and not by the relays, which answer for their ends.</param>
+    public Task<Done> PartitionAsync(DevRegion region, bool silent, Silence way, TimeSpan? limit = null, string? by = null, bool filter = false) => InTurnAsync(() =>
     {
+        if (filter && PacketFilter.WhyNot() is { } why)
+            throw new InvalidOperationException($"Packets cannot be filtered here: {why}. Without --nftables the relays keep silent.");
         if (by is not null && _cuts.GetValueOrDefault(region.Code) is { By: var other } && other != by)
             throw new InvalidOperationException($"{region.Code} is cut off by {other ?? "a person"} already.");
         EndCut(region);
         _relays.Set(region, LinkState.Open);
-        _relays.Set(region, silent ? LinkState.Silent : LinkState.Refusing, way);
-        var cut = new Cut(by);
+        if (filter)
+            PacketFilter.Cut(region, way, _relays.Of(region), limit ?? PacketFilter.LimitMax);
+        else
+            _relays.Set(region, silent ? LinkState.Silent : LinkState.Refusing, way);
+        var cut = new Cut(by, filter ? way : null);
         _cuts[region.Code] = cut;
-        if (limit is { } most)
+        if ((limit ?? (filter ? PacketFilter.LimitMax : null)) is { } most)
             cut.Limit = new Timer(_ => Connect(region, cut), null, most, Timeout.InfiniteTimeSpan);
         return Task.FromResult(new Done(way switch
         {
@@ -168,13 +175,19 @@ internal sealed class Supervisor : IAsyncDisposable
 
     private void EndCut(DevRegion region)
     {
-        if (_cuts.Remove(region.Code, out var cut))
-            cut.Limit?.Dispose();
+        if (!_cuts.TryRemove(region.Code, out var cut))
+            return;
+        cut.Limit?.Dispose();
+        if (cut.Filtered is not null)
+            PacketFilter.Mend(region);
     }
 
-    private sealed class Cut(string? by)
+    private sealed class Cut(string? by, Silence? filtered)
     {
         public string? By => by;
+
+        /// <summary>Which way the kernel drops packets; null: it does not.</summary>
+        public Silence? Filtered => filtered;
 
         public Timer? Limit { get; set; }
     }
@@ -224,7 +237,7 @@ internal sealed class Supervisor : IAsyncDisposable
     public Task<Done> HealAsync(DevRegion region) => InTurnAsync(() =>
     {
         var (power, offs) = _power[region.Code];
-        var links = _relays.StateOf(region);
+        var links = _cuts.GetValueOrDefault(region.Code) is { Filtered: not null } ? LinkState.Silent : _relays.StateOf(region);
         var frozen = _frozen.Remove(region.Code);
         EndCut(region);
         _relays.Set(region, LinkState.Open);

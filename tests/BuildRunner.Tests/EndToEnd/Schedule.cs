@@ -12,6 +12,9 @@ internal sealed record ScheduledFault(TimeSpan After, TimeSpan For, string Path,
 {
     public bool OfServer => Path.StartsWith("/v1/server/", StringComparison.Ordinal);
 
+    /// <summary>Nothing is answered; a network that refuses answers.</summary>
+    public bool IsSilence => Path.Contains("/partition?", StringComparison.Ordinal);
+
     public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"{After.TotalSeconds:0.0} s +{For.TotalSeconds:0.0} s {Path}{(OfServer ? "" : OfPrimary ? " (the primary)" : $" (copy {Other})")}");
 }
 
