@@ -33,40 +33,52 @@ internal sealed class RecoveryBench(IReadOnlyList<BenchGroup> groups, string fil
         return report;
     }
 
+    /// <summary>A system that does not come back from a case is made anew for the next one; what it was measured at stays.</summary>
     private async Task GroupAsync(BenchGroup group, Action saved, CancellationToken cancel)
     {
-        _progress.At($"{group.System}, {group.Settings}");
-        _progress.Say("starting");
-        IMeasuredSystem system = group.System == BenchPlan.Peer ? new PatroniSystem(PatroniSettings.Of(group.Settings)) : new BuildRunnerSystem(group.Settings);
-        await using (system)
+        Exception? trouble = null;
+        var left = new Queue<(RecoveryCase What, int Runs)>(group.Cases);
+        while (left.Count > 0)
         {
-            try { await CasesAsync(system, group, saved, cancel); }
-            catch (Exception error) when (error is not OperationCanceledException)
+            _progress.At($"{group.System}, {group.Settings}");
+            _progress.Say("starting");
+            await using var system = group.System == BenchPlan.Peer ? (IMeasuredSystem)new PatroniSystem(PatroniSettings.Of(group.Settings)) : new BuildRunnerSystem(group.Settings);
+            try
+            {
+                await system.StartAsync(cancel);
+                while (left.TryPeek(out var next))
+                {
+                    await CaseAsync(system, group, next.What, next.Runs, saved, cancel);
+                    left.Dequeue();
+                }
+            }
+            catch (Exception error) when (error is BenchException or InvalidOperationException or Npgsql.NpgsqlException or TimeoutException or IOException)
             {
                 KeepLogs(system);
-                throw;
+                trouble = error;
+                var (failed, _) = left.Dequeue();
+                if (left.Count > 0)
+                    Console.Error.WriteLine($"\nbench/recovery: {group.System}, {group.Settings}, {BenchPlan.NameOf(failed)}: {error.Message}\nbench/recovery: it is made anew for the next case");
             }
         }
+        if (trouble is not null)
+            throw new BenchException(trouble.Message);
     }
 
-    private async Task CasesAsync(IMeasuredSystem system, BenchGroup group, Action saved, CancellationToken cancel)
+    private async Task CaseAsync(IMeasuredSystem system, BenchGroup group, RecoveryCase what, int runs, Action saved, CancellationToken cancel)
     {
-        await system.StartAsync(cancel);
-        foreach (var (what, runs) in group.Cases)
+        var done = new List<BenchRun>();
+        for (var run = 1; run <= runs; run++)
         {
-            var done = new List<BenchRun>();
-            for (var run = 1; run <= runs; run++)
-            {
-                _progress.At($"{group.System}, {group.Settings}, {BenchPlan.NameOf(what)} {run} of {runs}");
-                var measured = await Measurement.RunAsync(system, what, _progress.Say, cancel);
-                done.Add(measured);
-                _results.RemoveAll(result => result.System == group.System && result.Settings == group.Settings && result.Case == BenchPlan.NameOf(what));
-                _results.Add(new(group.System, group.Settings, BenchPlan.NameOf(what), system.SettingsInForce, [.. done]));
-                saved();
-                if (measured.Trouble is not null)
-                    KeepLogs(system);
-                _progress.Done(string.Create(CultureInfo.InvariantCulture, $"outage {measured.OutageMs / 1000:0.00} s, {measured.Failed} failed, {measured.Lost} lost{(measured.Told is null ? "" : $", told: {measured.Told}")}{(measured.Trouble is null ? "" : $"; {measured.Trouble}")}"));
-            }
+            _progress.At($"{group.System}, {group.Settings}, {BenchPlan.NameOf(what)} {run} of {runs}");
+            var measured = await Measurement.RunAsync(system, what, _progress.Say, cancel);
+            done.Add(measured);
+            _results.RemoveAll(result => result.System == group.System && result.Settings == group.Settings && result.Case == BenchPlan.NameOf(what));
+            _results.Add(new(group.System, group.Settings, BenchPlan.NameOf(what), system.SettingsInForce, [.. done]));
+            saved();
+            if (measured.Trouble is not null)
+                KeepLogs(system);
+            _progress.Done(string.Create(CultureInfo.InvariantCulture, $"outage {measured.OutageMs / 1000:0.00} s, {measured.Failed} failed, {measured.Lost} lost{(measured.Told is null ? "" : $", told: {measured.Told}")}{(measured.Trouble is null ? "" : $"; {measured.Trouble}")}"));
         }
     }
 
