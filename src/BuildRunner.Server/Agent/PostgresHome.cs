@@ -57,6 +57,13 @@ internal sealed class PostgresHome(AgentOptions options, PostgresAccount account
             File.CreateSymbolicLink(Data, place);
     }
 
+    /// <summary>Takes away a database that was begun here and never used; one that lies elsewhere is left alone.</summary>
+    public void Clear()
+    {
+        if (new DirectoryInfo(Data) is { Exists: true, LinkTarget: null })
+            Directory.Delete(Data, recursive: true);
+    }
+
     private static string PlaceOf(string data) => new DirectoryInfo(data).LinkTarget ?? data;
 
     private async Task FindOrMakeAsync(CancellationToken cancel)

@@ -185,6 +185,40 @@ public sealed class AgentAdoptionTests : IAsyncLifetime
         Assert.Equal(42, await west.ScalarAsync<int>("select n from kept"));
     }
 
+    /// <summary>Somebody started the agent without --adopt first: it made a new database that could not start, for the port is theirs.</summary>
+    [Fact(Timeout = TestMax)]
+    public async Task Adopt_AfterAnAgentThatWasNotTold_TakesTheirsAndNotTheNewOne()
+    {
+        _host.Options = _host.Options with { Adopt = null };
+        await _host.RestartAsync();
+        _host.Assign(_host.Duty(1, _host, initialise: true));
+        await PassesAsync();
+        Assert.True(_host.State.Initialising && _host.Home.HasData);
+        Assert.Empty(_host.Processes());
+        _host.Options = _host.Options with { Adopt = _theirs.DataFolder };
+        await _host.RestartAsync();
+        _host.Assign(_host.Duty(1, _host, initialise: true));
+        await PassesAsync();
+        Assert.Equal(DatabaseState.Unfenced, (await _host.UnfencedAsync())!.State);
+        Assert.True((await AdoptAsync()).Effect);
+        await _host.BecomesPrimaryAsync(1);
+        Assert.Equal(42, await _host.ScalarAsync<int>("select n from kept"));
+        Assert.Equal(_theirs.DataFolder, _host.Home.Place);
+    }
+
+    [Fact(Timeout = TestMax)]
+    public async Task Survey_AShellInTheDataFolder_IsNamed()
+    {
+        using var shell = Process.Start(new ProcessStartInfo("sleep", ["60"]) { WorkingDirectory = _theirs.DataFolder })!;
+        try { Assert.Contains($"process {shell.Id} (sleep)", Assert.Single((await SurveyAsync()).Problems), StringComparison.Ordinal); }
+        finally
+        {
+            shell.Kill();
+            await shell.WaitForExitAsync(Cancel);
+        }
+        Assert.Empty((await SurveyAsync()).Problems);
+    }
+
     [Fact(Timeout = TestMax)]
     public async Task Survey_WhatStandsAgainstIt_IsSaidAtOnceAndNothingHappens()
     {

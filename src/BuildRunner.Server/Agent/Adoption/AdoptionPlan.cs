@@ -89,6 +89,8 @@ internal sealed record AdoptionPlan(IReadOnlyList<string> Problems, IReadOnlyLis
         var said = found.Said;
         if (found.Starter is { } starter)
             yield return $"it was started by {starter}, which is not to start it any more: switch it off there afterwards; if it starts it again after every clean stop, before";
+        if (found.Variables.Count > 0)
+            yield return $"variables that it was started with and that the agent does not have are gone, which an archive command may need: {List(found.Variables)}; give them to the agent's service";
         if (said.Pending.Count > 0)
             yield return $"settings that wait for a restart take effect: {List(said.Pending)}";
         if (AdoptionFiles.Dropped(said) is { Count: > 0 } dropped)

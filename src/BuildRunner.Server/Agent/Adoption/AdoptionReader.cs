@@ -2,6 +2,7 @@ using System.ComponentModel;
 using System.Text;
 using System.Text.Json;
 using BuildRunner.Client.Databases;
+using BuildRunner.Server.Hosting;
 
 namespace BuildRunner.Server.Agent.Adoption;
 
@@ -48,7 +49,8 @@ internal sealed class AdoptionReader(AgentOptions options, PostgresTools tools)
             Process = process,
             Port = port,
             Starter = StarterOf(process),
-            DiskProblems = await DiskProblemsAsync(folder, cancel),
+            DiskProblems = await DiskProblemsAsync(folder, process, cancel),
+            Variables = EnvironmentOf(process),
             ProgramsMajor = await ProgramsMajorAsync(cancel),
             Marker = said.Databases.Contains(assignment.DatabaseName) && long.TryParse(await MarkerAsync(socket, port, assignment.DatabaseName, cancel), NumberStyles.None, CultureInfo.InvariantCulture, out var marker) ? marker : null,
             Said = said,
@@ -106,9 +108,52 @@ internal sealed class AdoptionReader(AgentOptions options, PostgresTools tools)
         catch (IOException) { return null; } // it is just ending
     }
 
-    private async Task<IReadOnlyList<string>> DiskProblemsAsync(string folder, CancellationToken cancel)
+    /// <summary>Processes that have the folder as their working directory and are not of this postmaster: the guard would take them for PostgreSQL's and end them.</summary>
+    public static IReadOnlyList<string> Strangers(string folder, int? postmaster) => [.. HostProcesses.All()
+        .Where(p => LinkOf($"/proc/{p.Id}/cwd") == folder && !Descends(p.Id, postmaster)).Select(p => $"process {p.Id} ({p.Name})")];
+
+    /// <summary>Variables that it was started with and that the agent, and so its guard, has not: names only.</summary>
+    private static IReadOnlyList<string> EnvironmentOf(int process)
     {
-        var problems = new List<string>();
+        try
+        {
+            return [.. File.ReadAllText($"/proc/{process}/environ").Split('\0', StringSplitOptions.RemoveEmptyEntries).Select(v => v.Split('=')[0])
+                .Where(n => Environment.GetEnvironmentVariable(n) is null && !Usual.Contains(n) && !n.StartsWith("LC_", StringComparison.Ordinal) && !n.StartsWith("SYSTEMD_", StringComparison.Ordinal)).Order(StringComparer.Ordinal)];
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException) { return []; }
+    }
+
+    private static readonly HashSet<string> Usual = new(StringComparer.Ordinal)
+    {
+        "PATH", "LANG", "LANGUAGE", "HOME", "USER", "LOGNAME", "SHELL", "PWD", "OLDPWD", "TERM", "MAIL", "SHLVL", "_", "INVOCATION_ID", "JOURNAL_STREAM", "NOTIFY_SOCKET", "PIDFILE",
+        "PGDATA", "PGLOCALEDIR", "PGSYSCONFDIR", "PG_OOM_ADJUST_FILE", "PG_OOM_ADJUST_VALUE", "PG_GRANDPARENT_PID", "POSTMASTER_CHILD_VERSION", "TZ",
+    };
+
+    private static bool Descends(int process, int? ancestor)
+    {
+        for (var (at, steps) = (process, 0); ancestor is not null && at > 1 && steps < 32; steps++)
+        {
+            if (at == ancestor)
+                return true;
+            try
+            {
+                var stat = File.ReadAllText($"/proc/{at}/stat");
+                at = int.Parse(stat[(stat.LastIndexOf(')') + 1)..].Split(' ', StringSplitOptions.RemoveEmptyEntries)[1], CultureInfo.InvariantCulture);
+            }
+            catch (IOException) { return true; } // it has ended meanwhile
+        }
+        return false;
+    }
+
+    private static string? LinkOf(string path)
+    {
+        try { return new FileInfo(path).LinkTarget; }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException) { return null; }
+    }
+
+    private async Task<IReadOnlyList<string>> DiskProblemsAsync(string folder, int process, CancellationToken cancel)
+    {
+        var problems = Strangers(folder, process).Select(p => $"{p} has its working directory in {folder}, and would be taken for one of PostgreSQL's and be ended with it: have it go elsewhere.").ToList();
         if (new DirectoryInfo(Path.Combine(folder, "pg_wal")).LinkTarget is { } wal)
             problems.Add($"Its WAL lies in {wal} (pg_wal is a link), where a copy made anew would not come to lie: have it in the data directory.");
         if (Volumes.MountOf(folder) == folder)

@@ -16,6 +16,9 @@ internal sealed partial class AdoptionWork(
 {
     private static readonly TimeSpan CheckpointMax = TimeSpan.FromMinutes(10);
 
+    private static readonly TimeSpan GuardMax = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan GuardLook = TimeSpan.FromMilliseconds(10);
+
     /// <summary>Sessions have been cut by then; a stop that waits for an archive command, say, becomes an immediate one, from which it recovers.</summary>
     private const int FastSeconds = 30;
     private const int ImmediateSeconds = 30;
@@ -23,7 +26,7 @@ internal sealed partial class AdoptionWork(
     private static readonly string[] Carried = ["postgresql.user.conf", "pg_hba.user.conf", "pg_ident.user.conf"];
 
     /// <summary>A PostgreSQL was named, and it is not under the guard yet: of this host's database nothing can be promised.</summary>
-    public bool IsPending => options.Adopt is not null && (state.Current.Adoption is { Done: false } || (state.Current.Adoption is null && home.IsPrepared && !home.HasData));
+    public bool IsPending => options.Adopt is not null && (state.Current.Adoption is { Done: false } || (state.Current.Adoption is null && home.IsPrepared && (!home.HasData || state.Current.Initialising)));
 
     /// <summary>The data directory that was named, or that is being taken over; null: none.</summary>
     public string? Folder => state.Current.Adoption?.Folder ?? options.Adopt;
@@ -57,11 +60,11 @@ internal sealed partial class AdoptionWork(
         if (state.Current.Adoption is { Done: true } done)
             return new AdoptResult(done.Folder, Effect: false, done.AwayMs);
         // Consent to a run that has ended is no consent to a restart today: it still runs as it did.
-        if (state.Current.Adoption is { } former && former.Run != run && AdoptionReader.ProcessIn(former.Folder) is not null && await guard.StatusAsync(cancel) is not { Running: true })
+        if (state.Current.Adoption is { } former && former.Run != run && AdoptionReader.ProcessIn(former.Folder) is not null && !await IsGuardedAsync(former, cancel))
             state.Change(s => s with { Adoption = null });
         var note = state.Current.Adoption ?? await BeginAsync(run ?? throw new InvalidOperationException("Nobody has consented to an adoption."), cancel);
         double? away = null;
-        if (await guard.StatusAsync(cancel) is not { Running: true })
+        if (!await IsGuardedAsync(note, cancel))
             away = await RestartAsync(note, cancel);
         var assignment = Assignment;
         if (note.Primary)
@@ -81,6 +84,23 @@ internal sealed partial class AdoptionWork(
     }
 
     private DatabaseAssignment Assignment => book.Current?.Database ?? throw new InvalidOperationException($"{options.Region} has no database assigned.");
+
+    /// <summary>The very one, and not a new database that an agent began to make here before it was told to adopt.</summary>
+    private async Task<bool> IsGuardedAsync(AdoptionNote note, CancellationToken cancel) => home.Place == note.Folder && await guard.StatusAsync(cancel) is { Running: true };
+
+    /// <summary>PostgreSQL may answer some milliseconds before its guard does.</summary>
+    private async Task<bool> ComesUnderGuardAsync(AdoptionNote note, CancellationToken cancel)
+    {
+        var started = Stopwatch.GetTimestamp();
+        using var pace = new PeriodicTimer(GuardLook);
+        while (!await IsGuardedAsync(note, cancel))
+        {
+            if (guard.HasEnded || Stopwatch.GetElapsedTime(started) > GuardMax)
+                return false;
+            await pace.WaitForNextTickAsync(cancel);
+        }
+        return true;
+    }
 
     private string Beside => Path.Combine(home.Folder, "adopting");
     private string Former => Path.Combine(home.Folder, "before-adoption");
@@ -117,6 +137,8 @@ internal sealed partial class AdoptionWork(
     {
         if (!IsPending)
             throw new OrderRefusedException($"{options.Region} has nothing to adopt: its agent was started without --adopt, or has a database already.");
+        if (home.HasData && await guard.StatusAsync(cancel) is { Running: true })
+            throw new OrderRefusedException($"A new database that was begun in {home.Data} runs under a guard: end that one first (`br guard` in `ps`).");
         var (found, plan) = await LookAsync(cancel);
         if (plan.Problems.Count > 0)
             throw new OrderRefusedException(string.Join(" ", plan.Problems));
@@ -169,12 +191,12 @@ internal sealed partial class AdoptionWork(
         {
             if (ran)
                 await StopAsync(note, cancel);
-            if (Leftovers.Works(note.Folder))
-                throw new InvalidOperationException($"Processes of the PostgreSQL in {note.Folder} are left after its stop.");
+            if (AdoptionReader.Strangers(note.Folder, postmaster: null) is [var left, ..])
+                throw new InvalidOperationException($"{left} is left in {note.Folder} after PostgreSQL's stop.");
             await PlaceAsync(note, cancel);
             await driver.StartAsync(standby: !note.Primary, cancel);
             // Whoever started it before may have been quicker than we.
-            if (await guard.StatusAsync(cancel) is not { Running: true })
+            if (!await ComesUnderGuardAsync(note, cancel))
                 throw new InvalidOperationException($"PostgreSQL in {note.Folder} does not run under the guard: something else started it.");
             return ran ? Stopwatch.GetElapsedTime(started).TotalMilliseconds : null;
         }
@@ -205,6 +227,8 @@ internal sealed partial class AdoptionWork(
 
     private async Task PlaceAsync(AdoptionNote note, CancellationToken cancel)
     {
+        if (state.Current.Initialising)
+            home.Clear(); // begun by an agent that had not been told yet, and never used
         home.Lead(note.Folder);
         foreach (var name in Carried)
             account.Write(Path.Combine(note.Folder, name), await File.ReadAllTextAsync(Path.Combine(Beside, name), cancel));

@@ -16,6 +16,9 @@ internal sealed record FoundServer
     /// <summary>Who started it and may start it again: a service of systemd or another parent process; null: nobody who is still there.</summary>
     public string? Starter { get; init; }
 
+    /// <summary>Names of variables that it has and the agent has not.</summary>
+    public IReadOnlyList<string> Variables { get; init; } = [];
+
     /// <summary>What stands on the disk against it, each a sentence.</summary>
     public IReadOnlyList<string> DiskProblems { get; init; } = [];
 
