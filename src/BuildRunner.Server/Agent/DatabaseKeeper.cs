@@ -76,6 +76,7 @@ internal sealed partial class DatabaseKeeper(
         {
             if (Volatile.Read(ref _orders) > 0)
                 return; // it came while we waited
+            adoption.Forget();
             var facts = await LookAsync(assignment, step.Token);
             if (facts is { State.Initialising: true, Reading: { State: DatabaseState.Primary, MarkerEpoch: { } made } })
             {
@@ -252,7 +253,7 @@ internal sealed partial class DatabaseKeeper(
                 break;
             case DatabaseStep.Adopt:
                 Activity = DatabaseState.Starting;
-                await adoption.TakeAsync(run: null, cancel);
+                await adoption.TakeAsync(order: null, cancel);
                 Changed?.Invoke();
                 break;
             case DatabaseStep.StopUnfinished:

@@ -1,5 +1,6 @@
 using System.ComponentModel;
 using System.Diagnostics;
+using System.Net.Sockets;
 using BuildRunner.Client.Databases;
 using BuildRunner.Core.Databases;
 using BuildRunner.Server.Hosting;
@@ -15,7 +16,7 @@ namespace BuildRunner.Server.Agent;
 /// </summary>
 internal sealed partial class DatabaseOrderDesk(
     AgentOptions options, AgentStateFile state, PostgresHome home, PostgresDriver driver, GuardClient guard, DatabaseKeeper keeper, AssignmentBook book,
-    AddressWriter address, SalvageKeeper salvage, PromiseKeeper promises, ReadySession ready, ILogger<DatabaseOrderDesk> logger)
+    AddressWriter address, Adoption.AdoptionWork adoption, SalvageKeeper salvage, PromiseKeeper promises, ReadySession ready, ILogger<DatabaseOrderDesk> logger)
 {
     private static readonly TimeSpan PromoteMax = TimeSpan.FromSeconds(30);
 
@@ -24,6 +25,7 @@ internal sealed partial class DatabaseOrderDesk(
     private static readonly TimeSpan Look = TimeSpan.FromMilliseconds(4);
     /// <summary>What the knowledge of the WAL's end may cost a failover.</summary>
     private static readonly TimeSpan EndMax = TimeSpan.FromMilliseconds(100);
+    private static readonly TimeSpan ListenMax = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan CutMax = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan CatchUpMax = TimeSpan.FromSeconds(5);
 
@@ -32,7 +34,9 @@ internal sealed partial class DatabaseOrderDesk(
 
     public Task<FenceResult> FenceAsync(FenceOrder order, CancellationToken cancel) => keeper.ExclusiveAsync(DatabaseState.Fenced, async token =>
     {
-        var answer = home.HasData ? await guard.FenceAsync(order.Epoch, order.Run, token) : FenceNothing(order);
+        if (adoption.IsPending)
+            throw new OrderRefusedException($"The PostgreSQL in {adoption.Folder} runs without a guard: {options.Region} is unfenced, and its end proves nothing.");
+        var answer = home.HasData ? await guard.FenceAsync(order.Epoch, order.Run, token) : await FenceNothingAsync(order, token);
         LogFenced(logger, order.Epoch, answer.Evidence);
         address.Write();
         var end = order.EndKnown ? null : await EndAsync(token);
@@ -284,15 +288,37 @@ internal sealed partial class DatabaseOrderDesk(
         return (timeline, File.Exists(history) ? TimelineHistory.Began(await File.ReadAllTextAsync(history, cancel)) ?? default : default);
     }
 
-    /// <summary>No data, so no process: the fence is written all the same, so that none begins.</summary>
-    private GuardAnswer FenceNothing(FenceOrder order)
+    /// <summary>
+    /// No data, so no process: the fence is written all the same, so that none begins. But data may lie elsewhere and this agent not know of it (an adopted
+    /// one whose folder or state was lost, one that nobody told it of): where something may listen, nothing is proven.
+    /// </summary>
+    private async Task<GuardAnswer> FenceNothingAsync(FenceOrder order, CancellationToken cancel)
     {
+        if (state.Current.Adoption is { } adopted)
+            throw new InvalidOperationException($"The PostgreSQL that was adopted in {adopted.Folder} is not found by {home.Data}: whether it runs is not known, and nothing is proven.");
+        if (!await IsSilentAsync(cancel))
+            throw new InvalidOperationException($"There is no data in {home.Data}, and yet something may listen at {options.Host}:{options.DatabasePort}: it is not this agent's, and its end is not proven.");
         var before = keeper.Fence;
         if (before?.Epoch >= order.Epoch)
             return new GuardAnswer { Ok = true, Fence = before, Evidence = before.Evidence };
         var fence = new FenceFile { Epoch = order.Epoch, Run = order.Run, Evidence = $"there is no PostgreSQL data in {options.Region}", At = DateTimeOffset.UtcNow, Fences = (before?.Fences ?? 0) + 1 };
         AtomicFile.Write(home.FenceFile, System.Text.Json.JsonSerializer.SerializeToUtf8Bytes(fence, GuardJson.Default.FenceFile));
         return new GuardAnswer { Ok = true, Fence = fence, Evidence = fence.Evidence, Effect = true };
+    }
+
+    /// <summary>Only a refusal by the kernel says that nobody listens.</summary>
+    private async Task<bool> IsSilentAsync(CancellationToken cancel)
+    {
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        limit.CancelAfter(ListenMax);
+        using var socket = new Socket(SocketType.Stream, ProtocolType.Tcp);
+        try
+        {
+            await socket.ConnectAsync(options.Host, options.DatabasePort, limit.Token);
+            return false;
+        }
+        catch (SocketException error) { return error.SocketErrorCode == SocketError.ConnectionRefused; }
+        catch (OperationCanceledException) when (!cancel.IsCancellationRequested) { return false; }
     }
 
     [LoggerMessage(Level = LogLevel.Information, Message = "The end of the fenced primary's WAL was not found within {Milliseconds} ms; it is left unknown.")]

@@ -74,6 +74,8 @@ internal static class DatabasePlanner
     {
         if (!facts.AdoptionCut || facts.State.Adoption is not { Done: false } note)
             return Wait(unfenced);
+        if (note.Primary && facts.FencedEpoch >= note.Epoch)
+            return Wait($"its adoption was cut short, and it is fenced at epoch {facts.FencedEpoch}");
         return note switch
         {
             { Primary: false } when assignment.Duty == DatabaseDuty.Standby => new DatabaseStep.Adopt { Reason = "its adoption was cut short" },

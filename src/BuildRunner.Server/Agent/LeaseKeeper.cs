@@ -23,6 +23,7 @@ internal sealed partial class LeaseKeeper : ReconcileLoop
     private readonly AgentStateFile _state;
     private readonly AssignmentBook _book;
     private readonly PostgresHome _home;
+    private readonly Adoption.AdoptionWork _adoption;
     private readonly SyncKeeper _sync;
     private readonly GuardClient _guard;
     private readonly DatabaseKeeper _keeper;
@@ -37,11 +38,11 @@ internal sealed partial class LeaseKeeper : ReconcileLoop
     private Held? _held;
 
     public LeaseKeeper(
-        AgentOptions options, ServerLine line, AgentStateFile state, AssignmentBook book, PostgresHome home, SyncKeeper sync, GuardClient guard, DatabaseKeeper keeper,
+        AgentOptions options, ServerLine line, AgentStateFile state, AssignmentBook book, PostgresHome home, Adoption.AdoptionWork adoption, SyncKeeper sync, GuardClient guard, DatabaseKeeper keeper,
         PeerCalls peers, TimeProvider time, ILogger<LeaseKeeper> logger)
         : base(Pass, time, logger)
     {
-        (_options, _line, _state, _book, _home, _sync, _guard, _keeper, _peers, _logger) = (options, line, state, book, home, sync, guard, keeper, peers, logger);
+        (_options, _line, _state, _book, _home, _adoption, _sync, _guard, _keeper, _peers, _logger) = (options, line, state, book, home, adoption, sync, guard, keeper, peers, logger);
         keeper.Changed += Soon;
         book.Changed += Soon;
     }
@@ -51,7 +52,7 @@ internal sealed partial class LeaseKeeper : ReconcileLoop
 
     public override async Task RunOnceAsync(CancellationToken cancel)
     {
-        if (_options.DatabasePort == 0 || !_home.IsPrepared || !_home.HasData || _book.Current is not { Database: { Patroni: null } assignment } current)
+        if (_options.DatabasePort == 0 || !_home.IsPrepared || !_home.HasData || _adoption.IsPending || _book.Current is not { Database: { Patroni: null } assignment } current)
             return;
         if (!Interlocked.Exchange(ref _woken, false) && Now < _due)
             return;

@@ -32,10 +32,13 @@ internal sealed class PostgresAccount
     }
 
     /// <summary>Writes a file that PostgreSQL owns, mode 0600.</summary>
-    public void Write(string path, string content)
+    public void Write(string path, string content) => Write(path, System.Text.Encoding.UTF8.GetBytes(content));
+
+    /// <summary>Writes a file that PostgreSQL owns, mode 0600.</summary>
+    public void Write(string path, byte[] content)
     {
         var next = $"{path}.next";
-        File.WriteAllText(next, content);
+        File.WriteAllBytes(next, content);
         File.SetUnixFileMode(next, UnixFileMode.UserRead | UnixFileMode.UserWrite);
         Give(next);
         File.Move(next, path, overwrite: true);

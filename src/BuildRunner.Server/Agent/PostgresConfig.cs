@@ -95,13 +95,16 @@ internal static class PostgresConfig
     /// <param name="users">Text of pg_ident.user.conf; null: there is none.</param>
     public static string Identities(string self, string? users) => $"br postgres postgres\nbr {self} postgres\n{users}";
 
-    public static string WithoutOwned(string automatic)
+    public static string WithoutOwned(string automatic) => Without(automatic, Owned);
+
+    /// <summary>Lines of postgresql.auto.conf without those of some settings.</summary>
+    public static string Without(string automatic, IEnumerable<string> names)
     {
+        var gone = names.ToHashSet(StringComparer.OrdinalIgnoreCase);
         var kept = new StringBuilder();
         foreach (var line in automatic.Split('\n', StringSplitOptions.RemoveEmptyEntries))
         {
-            var name = line.Split('=')[0].Trim();
-            if (!Owned.Contains(name, StringComparer.OrdinalIgnoreCase))
+            if (!gone.Contains(line.Split('=')[0].Trim()))
                 kept.Append(line).Append('\n');
         }
         return kept.ToString();

@@ -61,9 +61,9 @@ internal sealed class PostgresDriver(AgentOptions options, AgentStateFile state,
         await Local("postgres", 30, unconfirmed: true).ExecuteAsync($"""
             set log_min_error_statement = panic;
             set pg_stat_statements.track_utility = off;
-            create role br_replication login replication password {PostgresSql.Quote(Secret("replication"))};
+            create role br_replication login replication password {PostgresSql.Quote(PostgresScram.Verifier(Secret("replication")))};
             {Grants}
-            create role {user} login password {PostgresSql.Quote(Secret("app"))};
+            create role {user} login password {PostgresSql.Quote(PostgresScram.Verifier(Secret("app")))};
             """, cancel);
         await Local("postgres", 30, unconfirmed: true).ExecuteAsync($"create database {database} owner {user}", cancel);
         await Local(assignment.DatabaseName, 30, unconfirmed: true).ExecuteAsync($"""
@@ -83,7 +83,7 @@ internal sealed class PostgresDriver(AgentOptions options, AgentStateFile state,
             set log_min_error_statement = panic;
             set pg_stat_statements.track_utility = off;
             do $$ begin if not exists (select from pg_roles where rolname = 'br_replication') then create role br_replication; end if; end $$;
-            alter role br_replication login replication password {PostgresSql.Quote(Secret("replication"))};
+            alter role br_replication login replication password {PostgresSql.Quote(PostgresScram.Verifier(Secret("replication")))};
             {Grants}
             """, cancel);
         await Local(assignment.DatabaseName, 30, unconfirmed: true).ExecuteAsync($"""

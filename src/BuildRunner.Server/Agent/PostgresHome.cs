@@ -23,7 +23,10 @@ internal sealed class PostgresHome(AgentOptions options, PostgresAccount account
 
     /// <summary>Where the data really lies: an adopted PostgreSQL's stays where it was, and <see cref="Data"/> leads there.</summary>
     public string Place => PlaceOf(Data);
-    public string NewData => $"{Place}.new";
+    public string NewData => Place is var place && place == Data ? Path.Combine(Folder, "data.new") : place + NewSuffix;
+
+    /// <summary>Beside a folder that is the user's, a name that nobody else gives.</summary>
+    public const string NewSuffix = ".buildrunner-new";
     public string Salvage => Path.Combine(Folder, "salvage");
     public WalLayout Wal => WalLayout.Of(Path.Combine(Data, "pg_wal"));
     public string FenceFile => Path.Combine(Folder, "fence.json");

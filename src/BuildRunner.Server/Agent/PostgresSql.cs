@@ -20,7 +20,7 @@ internal sealed class PostgresSql(string connection)
         CancellationTimeout = -1,
         ApplicationName = application,
         // Nobody but this disk confirms: for what is written before there is anyone who could.
-        Options = unconfirmed ? "-c synchronous_commit=local" : null,
+        Options = unconfirmed ? "-c synchronous_commit=local -c default_transaction_read_only=off" : null,
     }.ConnectionString);
 
     public static PostgresSql Primary(string host, int port, string password, string database) => new(new NpgsqlConnectionStringBuilder

@@ -54,6 +54,11 @@ public static class RecoveryRoom
         services.AddRunbookAction<VerifyAction>();
         services.AddRunbookAction<ResumeAction>();
         services.AddRunbookAction<SettleFollowersAction>();
+        services.AddRunbookAction<HoldAction>("traffic.hold").AddRunbookAction<ResumeAction>("traffic.resume");
+        services.AddRunbookAction<CloseAction>("database.close").AddRunbookAction<SealAction>("database.seal").AddRunbookAction<CatchUpAction>("database.catch-up");
+        services.AddRunbookAction<FenceAction>("database.fence").AddRunbookAction<SelectAction>("database.select").AddRunbookAction<MoveAction>("database.move");
+        services.AddRunbookAction<PromoteAction>("database.promote").AddRunbookAction<OpenAction>("database.open");
+        services.AddRunbookAction<VerifyAction>("database.verify").AddRunbookAction<SettleFollowersAction>("database.follow");
 
         services.AddSingleton<DnsBook>();
         services.AddSingleton<AuthoritativeServers>();

@@ -48,7 +48,7 @@ internal sealed class RegionControlAction(RegionRecords records) : IAction
             : new ActionOutcome.Failed($"The record of {region} changed meanwhile, or this server does not lead any more.");
     }
 
-    private static string StepOf(ActionContext context) => $"{context.Run}/{context.Step.Id}";
+    internal static string StepOf(ActionContext context) => $"{context.Run}/{context.Step.Id}";
 
     public static RegionControl Asked(RegionControl before, ActionContext context) => before with
     {

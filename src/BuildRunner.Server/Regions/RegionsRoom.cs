@@ -23,6 +23,7 @@ public static class RegionsRoom
         services.AddSingleton<RegionViews>();
         services.AddSingleton<StatusView>();
         services.AddRunbookAction<RegionControlAction>().AddRunbookAction<RegionSeenAction>().AddRunbookAction<HealthVerifyAction>().AddRunbookAction<RegionScopeAction>();
+        services.AddRunbookAction<DrainAction>().AddRunbookAction<ShiftAction>();
         foreach (var runbook in RegionRunbooks.All)
             services.AddSingleton<RunbookSource>(all => Source(all, runbook));
         return services;

@@ -6,7 +6,7 @@ using Microsoft.Extensions.DependencyInjection.Extensions;
 
 namespace BuildRunner.Server.Runbooks;
 
-/// <summary>The room's door. Other rooms bring actions and runbooks by <see cref="AddRunbookAction{T}"/> and <see cref="AddRunbook"/>.</summary>
+/// <summary>The room's door. Other rooms bring actions and runbooks by <see cref="AddRunbookAction{T}(IServiceCollection)"/> and <see cref="AddRunbook"/>.</summary>
 public static partial class RunbooksRoom
 {
     public static IServiceCollection AddRunbooks(this IServiceCollection services)
@@ -32,6 +32,10 @@ public static partial class RunbooksRoom
     /// <summary>Registers an action by its name; a second of the same name is an error at start.</summary>
     public static IServiceCollection AddRunbookAction<T>(this IServiceCollection services) where T : class, IAction =>
         services.AddSingleton<IAction, T>();
+
+    /// <summary>The same action under another name.</summary>
+    public static IServiceCollection AddRunbookAction<T>(this IServiceCollection services, string name) where T : class, IAction =>
+        services.AddSingleton<IAction>(all => new NamedAction(name, ActivatorUtilities.CreateInstance<T>(all)));
 
     /// <summary>Registers a runbook that is built in code; most are documents in governance/runbooks, which need no line of code.</summary>
     public static IServiceCollection AddRunbook(this IServiceCollection services, Runbook runbook) => services.AddSingleton(runbook);

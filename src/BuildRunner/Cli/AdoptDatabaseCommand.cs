@@ -50,7 +50,7 @@ internal static class AdoptDatabaseCommand
     private static void Show(IAnsiConsole console, RunPlan plan, string region)
     {
         console.MarkupLine($"[bold]Adopting the PostgreSQL of {Markup.Escape(region)}[/]");
-        foreach (var line in plan.Steps.Where(s => s.Note is not null).SelectMany(s => s.Note!.Split("; ")).Concat(plan.Notes))
+        foreach (var line in plan.Steps.Where(s => s.Note is not null).SelectMany(s => s.Note!.Split(" · ")).Concat(plan.Notes))
             console.MarkupLine($"  · {Markup.Escape(line)}");
         foreach (var problem in plan.Problems)
             console.MarkupLine($"  [red]✗[/] {Markup.Escape(problem)}");

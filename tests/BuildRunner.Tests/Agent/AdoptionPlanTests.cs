@@ -32,6 +32,9 @@ public class AdoptionPlanTests
         Files = [],
         Arguments = [],
         Pending = [],
+        InForce = new Dictionary<string, string> { ["max_wal_senders"] = "10", ["max_replication_slots"] = "10", ["max_prepared_transactions"] = "0", ["wal_level"] = "replica" },
+        Rules = [],
+        LocalMethods = ["peer"],
     };
 
     private static readonly FoundServer Found = new() { Folder = "/var/lib/postgresql/15/main", Process = 812, Port = 5432, ProgramsMajor = 15, Said = Said };
@@ -81,6 +84,12 @@ public class AdoptionPlanTests
         { "secret", "secret `app`" },
         { "disk", "a mount point" },
         { "broken", "work_mem: invalid value" },
+        { "waiting", "not in force: shared_buffers" },
+        { "wrong", "not in force: work_mem" },
+        { "rule", "line 3 of pg_hba.conf" },
+        { "senders", "max_wal_senders is 2" },
+        { "slots", "max_replication_slots is 4" },
+        { "ours", "was broken off there" },
     };
 
     [Theory]
@@ -109,6 +118,12 @@ public class AdoptionPlanTests
             "secret" => (Found, Wish with { MissingSecrets = ["app"] }),
             "disk" => (Found with { DiskProblems = ["/data is itself a mount point."] }, Wish),
             "broken" => (Says(s => s with { Files = [new("work_mem", "x", "invalid value")] }), Wish),
+            "waiting" => (Says(s => s with { Pending = ["shared_buffers"], Files = [new("shared_buffers", "1GB", "setting could not be applied")] }), Wish),
+            "wrong" => (Says(s => s with { Files = [new("work_mem", "abc", "setting could not be applied")] }), Wish), // it says the same of both
+            "rule" => (Says(s => s with { Rules = ["line 3 of pg_hba.conf: invalid connection type"] }), Wish),
+            "senders" => (Says(s => s with { InForce = new Dictionary<string, string> { ["max_wal_senders"] = "2" } }), Wish),
+            "slots" => (Says(s => s with { InForce = new Dictionary<string, string> { ["max_replication_slots"] = "4" } }), Wish),
+            "ours" => (Found with { Broken = true }, Wish),
             _ => throw new ArgumentOutOfRangeException(nameof(what)),
         };
         var plan = AdoptionPlan.Of(found, wish);
@@ -117,33 +132,54 @@ public class AdoptionPlanTests
     }
 
     [Fact]
-    public void Of_ASettingThatWaitsForARestart_IsNoError()
-    {
-        var plan = AdoptionPlan.Of(Found with { Said = Said with { Files = [new("shared_buffers", "1GB", "setting could not be applied")], Pending = ["shared_buffers"] } }, Wish);
-        Assert.Empty(plan.Problems);
-        Assert.Contains(plan.Notes, n => n.EndsWith("take effect: shared_buffers", StringComparison.Ordinal));
-    }
-
-    [Fact]
     public void Settings_OfTheUser_GoOnAndTheHousesDoNot()
     {
-        var text = AdoptionFiles.Settings(Said with
+        var said = Said with
         {
             Checksums = false,
             Files =
             [
                 new("shared_buffers", "1GB"), new("shared_buffers", "2GB"), new("log_line_prefix", "it's %p"), new("port", "5432"), new("data_directory", "/var/lib/postgresql/15/main"),
-                new("wal_level", "logical"), new("max_wal_senders", "4"), new("max_replication_slots", "40"), new("shared_preload_libraries", "auto_explain"),
-                new("full_page_writes", "off"), new("restore_command", "cp"), new("archive_command", "wal-push %p"), new("work_mem", "9MB", null, Auto: true), new(null, null, "an empty line"),
+                new("shared_preload_libraries", "auto_explain"), new("full_page_writes", "off"), new("archive_command", "echo a\\.b\t'%p'"),
+                new("work_mem", "9MB", null, Auto: true), new("restore_command", "cp", null, Auto: true), new(null, null),
             ],
             Arguments = [new("fsync", "off")],
-        });
+            InForce = new Dictionary<string, string> { ["shared_buffers"] = "2GB", ["shared_preload_libraries"] = "auto_explain", ["max_wal_senders"] = "10", ["max_prepared_transactions"] = "0", ["wal_level"] = "logical" },
+        };
         Assert.Equal(
             [
-                "archive_command = 'wal-push %p'", "fsync = 'off'", "log_line_prefix = 'it''s %p'", "max_replication_slots = '40'", "max_wal_senders = '16'", "shared_buffers = '2GB'",
+                "archive_command = 'echo a\\\\.b\\t''%p'''", "fsync = 'off'", "log_line_prefix = 'it''s %p'", "max_prepared_transactions = '0'", "max_wal_senders = '10'", "shared_buffers = '2GB'",
                 "shared_preload_libraries = 'auto_explain, pg_stat_statements'", "wal_level = 'logical'", "wal_log_hints = 'on'",
             ],
-            text.Split('\n', StringSplitOptions.RemoveEmptyEntries)[1..]);
+            AdoptionFiles.Settings(said).Split('\n', StringSplitOptions.RemoveEmptyEntries)[1..]);
+        Assert.Equal(["full_page_writes", "restore_command"], AdoptionFiles.Dropped(said));
+        Assert.DoesNotContain("wal_level", AdoptionFiles.Settings(Said), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Automatic_WithoutWhatIsTheHouses() =>
+        Assert.Equal("# Do not edit\nwork_mem = '9MB'\n", AdoptionFiles.Automatic("# Do not edit\npromote_trigger_file = '/tmp/x'\nrecovery_min_apply_delay = '1h'\nwork_mem = '9MB'\nprimary_conninfo = 'host=x'\n"));
+
+    [Theory]
+    [InlineData("host all @admins 10.0.0.0/8 md5", true)]
+    [InlineData("host all app,@admins all md5", true)]
+    [InlineData("include more.conf", true)]
+    [InlineData("include_if_exists \"more.conf\"", true)]
+    [InlineData("include_dir /etc/more", false)]
+    [InlineData("host all @/etc/admins all md5", false)]
+    [InlineData("# host all @admins all md5", false)]
+    [InlineData("host all \"a@b\" all md5", false)]
+    public void Relative_NamesOfOtherFiles_AreFound(string line, bool found) => Assert.Equal(found, AdoptionFiles.Relative($"local all all peer\n{line}\n").Count == 1);
+
+    /// <summary>RFC 7677's example.</summary>
+    [Fact]
+    public void Verifier_OfTheStandardsExample_ProvesItsServer()
+    {
+        var verifier = PostgresScram.Verifier("pencil", Convert.FromBase64String("W22ZaJ0SNY7soEsUEjb6gQ=="));
+        Assert.StartsWith("SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$", verifier, StringComparison.Ordinal);
+        var signature = System.Security.Cryptography.HMACSHA256.HashData(Convert.FromBase64String(verifier.Split(':')[^1]), System.Text.Encoding.ASCII.GetBytes(
+            "n=user,r=rOprNGfwEbeRWgbNEkqO,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096,c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0"));
+        Assert.Equal("6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=", Convert.ToBase64String(signature));
     }
 
     [Theory]

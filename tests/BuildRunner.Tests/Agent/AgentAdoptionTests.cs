@@ -142,20 +142,13 @@ public sealed class AgentAdoptionTests : IAsyncLifetime
     [Fact(Timeout = TestMax)]
     public async Task Adopt_TheAgentEndsBetweenStopAndStart_TheNextOneEndsItOnceTheServerConfirms()
     {
-        var (begun, script) = (Path.Combine(_folder, "begun"), Path.Combine(_folder, "guard.sh"));
-        File.WriteAllText(script, $"#!/bin/sh\necho $$ > {begun}.next\nmv {begun}.next {begun}\nexec sleep 600\n");
-        File.SetUnixFileMode(script, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
-        await SetProgramAsync(script);
-        using (var ends = CancellationTokenSource.CreateLinkedTokenSource(Cancel))
-        {
-            var order = _host.Work.CarryOutAsync(Order(AdoptOrders.Adopt), ends.Token);
-            await Eventually.TrueAsync(() => File.Exists(begun), "the guard was called", Cancel);
-            await ends.CancelAsync();
-            await Assert.ThrowsAnyAsync<Exception>(() => order);
-        }
-        Process.Start("kill", ["-9", File.ReadAllText(begun).Trim()]).WaitForExit();
-        Assert.Null(_theirs.Postmaster);
-
+        // What an agent that is killed just after the stop leaves.
+        Assert.Empty((await SurveyAsync()).Problems);
+        var former = Directory.CreateDirectory(Path.Combine(_host.Home.Folder, "before-adoption", "survey")).FullName;
+        File.Copy(ConfigFile, Path.Combine(former, "outside.conf"));
+        _host.Change(s => s with { Adoption = new(_theirs.DataFolder, "survey", 1, true, "127.0.0.1", [], ConfigFile) });
+        await _theirs.StopAsync();
+        Assert.Contains("cut short", Assert.Single((await SurveyAsync()).Problems), StringComparison.Ordinal);
         await SetProgramAsync(BrExecutable.Path);
         _host.Assign(_host.Duty(1, _host, initialise: true), confirm: false);
         await PassesAsync(confirm: false);
@@ -185,6 +178,28 @@ public sealed class AgentAdoptionTests : IAsyncLifetime
         Assert.Equal(42, await west.ScalarAsync<int>("select n from kept"));
     }
 
+    /// <summary>The agent ended before the stop, or its owner has started PostgreSQL again: what was written down starts nothing, also when it is stopped later.</summary>
+    [Fact(Timeout = TestMax)]
+    public async Task Adopt_CutShortWhilePostgreSqlServes_IsVoid()
+    {
+        _host.Change(s => s with { Adoption = new(_theirs.DataFolder, "run-0", 1, true, "127.0.0.1", [], ConfigFile) });
+        _host.Options = _host.Options with { Adopt = null };
+        await _host.RestartAsync();
+        _host.Assign(_host.Duty(1, _host, initialise: true));
+        var refused = await _host.OrderAsync(DatabaseOrders.Fence, 1, new FenceOrder("main", 1, "run-1"), WireJson.Default.FenceOrder);
+        Assert.True(refused.Refused); // the note alone says that it is unfenced
+        _host.Options = _host.Options with { Adopt = _theirs.DataFolder };
+        await _host.RestartAsync();
+        _host.Assign(_host.Duty(1, _host, initialise: true));
+        await PassesAsync();
+        Assert.Null(_host.State.Adoption);
+        await _theirs.StopAsync();
+        await PassesAsync();
+        Assert.Null(_theirs.Postmaster);
+        await _theirs.StartAgainAsync();
+        Assert.True((await AdoptAsync()).Effect);
+    }
+
     /// <summary>Somebody started the agent without --adopt first: it made a new database that could not start, for the port is theirs.</summary>
     [Fact(Timeout = TestMax)]
     public async Task Adopt_AfterAnAgentThatWasNotTold_TakesTheirsAndNotTheNewOne()
@@ -207,6 +222,21 @@ public sealed class AgentAdoptionTests : IAsyncLifetime
     }
 
     [Fact(Timeout = TestMax)]
+    public async Task Adopt_WithStatementsLoggedAndOldPasswords_NoSecretIsWrittenAndCopiesCome()
+    {
+        await _theirs.ExecuteAsync("alter system set log_statement = 'all'");
+        await _theirs.ExecuteAsync("alter system set password_encryption = 'md5'");
+        await _theirs.ExecuteAsync("select pg_reload_conf()");
+        await AdoptAsync();
+        await _host.BecomesPrimaryAsync(1);
+        Assert.Contains("create schema if not exists buildrunner", File.ReadAllText(_host.Home.Log), StringComparison.Ordinal);
+        Assert.DoesNotContain("pass:word", File.ReadAllText(_host.Home.Log), StringComparison.Ordinal);
+        await using var west = new AgentHost(_folder, "us-west-1");
+        west.Assign(west.Duty(1, _host));
+        await west.FollowsAsync(1);
+    }
+
+    [Fact(Timeout = TestMax)]
     public async Task Survey_AShellInTheDataFolder_IsNamed()
     {
         using var shell = Process.Start(new ProcessStartInfo("sleep", ["60"]) { WorkingDirectory = _theirs.DataFolder })!;
@@ -223,13 +253,14 @@ public sealed class AgentAdoptionTests : IAsyncLifetime
     public async Task Survey_WhatStandsAgainstIt_IsSaidAtOnceAndNothingHappens()
     {
         _host.Assign(_host.Duty(1, _host, initialise: true) with { DatabaseName = "shop", User = "shop" });
-        await _theirs.ExecuteAsync("alter system set shared_preload_libraries = 'auto_explain'");
+        await _theirs.ExecuteAsync("alter system set shared_preload_libraries = 'nosuchlib'"); // its next start would fail by that, and the one after too
+        File.AppendAllText(Path.Combine(_folder, "etc", "pg_hba.conf"), "host all all nonsense\n");
         var survey = await SurveyAsync();
-        Assert.Equal(2, survey.Problems.Count);
+        Assert.Contains(survey.Problems, p => p.Contains("not in force: shared_preload_libraries", StringComparison.Ordinal));
+        Assert.Contains(survey.Problems, p => p.Contains("of pg_hba.conf", StringComparison.Ordinal));
         Assert.Contains(survey.Problems, p => p.Contains("no database shop (it has app, postgres)", StringComparison.Ordinal));
         Assert.Contains(survey.Problems, p => p.Contains("no role shop", StringComparison.Ordinal));
         Assert.Empty(survey.Changes);
-        Assert.Contains(survey.Notes, n => n.Contains("pg_stat_statements", StringComparison.Ordinal));
         Assert.True((await _host.OrderAsync(AdoptOrders.Adopt, 1, new AdoptOrder("main", 1, "run-1"), WireJson.Default.AdoptOrder)).Refused);
         Assert.True(_theirs.IsRunning);
         await _theirs.StopAsync();

@@ -65,6 +65,7 @@ internal sealed class AgentHost : IAsyncDisposable
     public string LogFile => Path.Combine(_folder, "agent.log");
     public GuardClient Guard => _services.GetRequiredService<GuardClient>();
     public AgentState State => _services.GetRequiredService<AgentStateFile>().Current;
+    public void Change(Func<AgentState, AgentState> change) => _services.GetRequiredService<AgentStateFile>().Change(change);
     public AgentWork Work => (AgentWork)_services.GetRequiredService<INodeWork>();
 
     /// <summary>What is reported of a PostgreSQL that is not adopted yet.</summary>

@@ -6,7 +6,9 @@ using BuildRunner.Core.Databases;
 using BuildRunner.Core.Regions;
 using BuildRunner.Core.Runbooks;
 using BuildRunner.Server.Events;
+using BuildRunner.Server.Hosting;
 using BuildRunner.Server.Regions;
+using BuildRunner.Server.Runbooks;
 using BuildRunner.Tests.Support;
 
 namespace BuildRunner.Tests.Regions;
@@ -133,6 +135,53 @@ public class RegionsApiTests
         Assert.Equal(20, (await house.Regions.ShowAsync("eu-west-1", null, Cancel)).Region.Weight);
 
         static (bool, HealthState) Of(RegionItem region) => (region.Draining, region.Health);
+    }
+
+    /// <summary>As a runbook of the user's calls them.</summary>
+    [Fact(Timeout = Limit)]
+    public async Task TrafficActions_DrainAndShift_WithWhatStandsAgainstThem()
+    {
+        await using var house = await RegionsHouse.StartAsync();
+        await house.SettleAsync(Cancel);
+        var registry = house.Get<ActionRegistry>();
+        var (drain, shift) = (registry.Find("traffic.drain")!, registry.Find("traffic.shift")!);
+
+        Assert.Contains("no weight", Assert.Single((await shift.CheckAsync(With("eu-west-1"), Cancel)).Problems), StringComparison.Ordinal);
+        Assert.Contains("'lots' is not a weight", Assert.Single((await shift.CheckAsync(With("eu-west-1", "lots"), Cancel)).Problems), StringComparison.Ordinal);
+        Assert.Empty((await shift.CheckAsync(With("eu-west-1", "30"), Cancel)).Problems);
+        Assert.IsType<ActionOutcome.Done>(await shift.ActAsync(With("eu-west-1", "30"), Cancel));
+        await SeenAsync(r => r.Weight == 30);
+        var done = Assert.IsType<ActionOutcome.Done>(await drain.ActAsync(With("eu-west-1"), Cancel));
+        await SeenAsync(r => r.Draining);
+        await drain.UndoAsync(With("eu-west-1") with { Outputs = done.Outputs.ToDictionary(o => $"control.{o.Key}", o => o.Value) }, Cancel);
+        await SeenAsync(r => !r.Draining);
+
+        house.Gateways["us-west-1"].Status = house.Gateways["eu-west-1"].Status = 500;
+        await Eventually.TrueAsync(() => house.Get<IRegionHealth>().Current.Count(v => v.Health == HealthState.Unhealthy) >= 2, "two are unhealthy", Cancel);
+        Assert.Contains("last region", Assert.IsType<ActionOutcome.Refused>(await drain.ActAsync(With("us-east-1"), Cancel)).Error, StringComparison.Ordinal);
+
+        Task SeenAsync(Func<RegionItem, bool> seen) => Eventually.TrueAsync(async () => seen((await house.Regions.ShowAsync("eu-west-1", null, Cancel)).Region), "it is seen", Cancel);
+
+        ActionContext With(string region, string? weight = null)
+        {
+            var arguments = new Dictionary<string, string> { ["region"] = region };
+            if (weight is not null)
+                arguments["weight"] = weight;
+            return new ActionContext
+            {
+                Run = "run-1",
+                Step = RunbookLibrary.Shipped("drain-region").Steps[0],
+                Arguments = arguments,
+                Inputs = arguments,
+                Outputs = new Dictionary<string, string>(),
+                Key = Guid.NewGuid().ToString(),
+                Attempt = 1,
+                Fence = house.Get<LeaderLease>().Current!.Value,
+                Actor = "test",
+                Reason = "test",
+                RunStartedAt = DateTimeOffset.UtcNow,
+            };
+        }
     }
 
     [Fact(Timeout = Limit)]

@@ -5,7 +5,9 @@ using BuildRunner.Client;
 using BuildRunner.Client.Access;
 using BuildRunner.Client.Runbooks;
 using BuildRunner.Core.Runbooks;
+using BuildRunner.Server.Runbooks;
 using BuildRunner.Tests.Support;
+using Microsoft.Extensions.DependencyInjection;
 
 namespace BuildRunner.Tests.Runbooks;
 
@@ -58,6 +60,16 @@ public class RunbookApiTests
         Assert.Equal(0, logs);
         foreach (var line in new[] { "waits for agreement", "agrees: fine", "did it: it is green", "succeeded: every step is done" })
             Assert.Contains(line, journal, StringComparison.Ordinal);
+    }
+
+    [Fact(Timeout = 120_000)]
+    public async Task Actions_UnderTheFieldsNames_AreKnown()
+    {
+        await using var server = await TestServer.StartAsync();
+        var registry = server.Services.GetRequiredService<ActionRegistry>();
+        Assert.All(
+            (string[])["traffic.hold", "traffic.resume", "traffic.shift", "traffic.drain", "database.close", "database.fence", "database.seal", "database.catch-up", "database.select", "database.move", "database.promote", "database.open", "database.follow", "database.verify", "database.adopt"],
+            name => Assert.Equal(name, registry.Find(name)?.Name));
     }
 
     [Fact(Timeout = 120_000)]

@@ -1,12 +1,11 @@
 using System.Text;
+using System.Text.RegularExpressions;
 
 namespace BuildRunner.Server.Agent.Adoption;
 
 /// <summary>From the configuration of a PostgreSQL that is taken over to the files in which it goes on.</summary>
-internal static class AdoptionFiles
+internal static partial class AdoptionFiles
 {
-    /// <summary>Places that keep the more of both: what the house needs, and what was there.</summary>
-    private const int PlacesMin = 16;
     private const string Preload = "shared_preload_libraries";
     private const string Statements = "pg_stat_statements";
 
@@ -24,29 +23,40 @@ internal static class AdoptionFiles
         "data_directory", "config_file", "hba_file", "ident_file", "listen_addresses", "port", "unix_socket_directories", "cluster_name", "synchronous_standby_names", "wal_level", "hot_standby",
     };
 
+    /// <summary>
+    /// The house sets these, and an adopted one keeps its own, also where it had the default: higher ones would stop copies that others have made of it, and
+    /// lower ones would take away what it keeps.
+    /// </summary>
+    public static readonly IReadOnlyList<string> InForce =
+    [
+        "max_connections", "max_wal_senders", "max_replication_slots", "max_prepared_transactions", "max_slot_wal_keep_size", "wal_keep_size", "wal_sender_timeout", "synchronous_commit",
+        "shared_buffers", "password_encryption", "tcp_user_timeout", "log_line_prefix", "log_checkpoints", "shared_preload_libraries", "wal_level",
+    ];
+
     /// <summary>The user's settings as `postgresql.user.conf`: the last line for each name counts, as it did.</summary>
     public static string Settings(FoundAnswers said)
     {
         var text = new StringBuilder("# Settings that this PostgreSQL had when it was adopted; yours to change.\n");
-        foreach (var (name, value) in Kept(said))
-        {
-            var kept = name.ToLowerInvariant() switch
-            {
-                Preload => Union(value, Statements),
-                "max_wal_senders" or "max_replication_slots" => AtLeast(value, PlacesMin),
-                _ => value,
-            };
-            text.Append(CultureInfo.InvariantCulture, $"{name} = '{kept.Replace("'", "''", StringComparison.Ordinal)}'\n");
-        }
-        if (Last(said).TryGetValue("wal_level", out var level) && level.Equals("logical", StringComparison.OrdinalIgnoreCase))
-            text.Append("wal_level = 'logical'\n");
+        var all = new SortedDictionary<string, string>(Last(said), StringComparer.OrdinalIgnoreCase);
+        foreach (var (name, value) in said.InForce)
+            all[name] = value;
+        foreach (var (name, value) in all.Where(s => !Ours.Contains(s.Key) || (s.Key == "wal_level" && s.Value == "logical")))
+            text.Append(CultureInfo.InvariantCulture, $"{name} = '{Escape(name.Equals(Preload, StringComparison.OrdinalIgnoreCase) ? Union(value, Statements) : value)}'\n");
         if (!said.Checksums)
             text.Append("wal_log_hints = 'on'\n");
         return text.ToString();
     }
 
+    /// <summary>Lines of postgresql.auto.conf without those that are the house's.</summary>
+    public static string Automatic(string text) => PostgresConfig.Without(text, Ours);
+
+    /// <summary>As PostgreSQL reads it back: it takes backslashes for escapes.</summary>
+    private static string Escape(string value) => value.Replace("\\", "\\\\", StringComparison.Ordinal).Replace("'", "''", StringComparison.Ordinal)
+        .Replace("\n", "\\n", StringComparison.Ordinal).Replace("\r", "\\r", StringComparison.Ordinal).Replace("\t", "\\t", StringComparison.Ordinal);
+
     /// <summary>Settings that do not go on, because a failover rests on the house's own.</summary>
-    public static IReadOnlyList<string> Dropped(FoundAnswers said) => [.. Last(said).Keys.Where(n => Ours.Contains(n) && !Elsewhere.Contains(n)).Order(StringComparer.Ordinal)];
+    public static IReadOnlyList<string> Dropped(FoundAnswers said) =>
+        [.. said.Files.Concat(said.Arguments).Select(s => s.Name).OfType<string>().Where(n => Ours.Contains(n) && !Elsewhere.Contains(n)).Distinct(StringComparer.OrdinalIgnoreCase).Order(StringComparer.Ordinal)];
 
     /// <summary>A list of libraries in postgresql.auto.conf stands over ours, and lacks the one that counts statements.</summary>
     public static bool LacksStatements(FoundAnswers said) => said.Files.LastOrDefault(f => f.Auto && f.Name == Preload) is { Setting: { } list } && !Split(list).Contains(Statements);
@@ -94,7 +104,14 @@ internal static class AdoptionFiles
 
     private static string Union(string list, string name) => Split(list) is var names && names.Contains(name) ? list : string.Join(", ", [.. names, name]);
 
-    private static string AtLeast(string value, int least) => int.TryParse(value, CultureInfo.InvariantCulture, out var number) && number > least ? value : least.ToString(CultureInfo.InvariantCulture);
+    /// <summary>Lines of access rules that lead to other files by a name relative to theirs.</summary>
+    public static IReadOnlyList<string> Relative(string rules) => [.. rules.Split('\n').Select(l => l.Split('#')[0].Trim()).Where(l => RelativeName().IsMatch(l))];
+
+    [GeneratedRegex(@"(^|[\s,""])@(?!/)|^include(_if_exists|_dir)?\s+""?(?!/)", RegexOptions.CultureInvariant)]
+    private static partial Regex RelativeName();
+
+    /// <summary>Whether a configuration is one of the house's: written by an agent, or closed at an adoption.</summary>
+    public static bool IsOurs(string config) => config.StartsWith($"include '{NeverThere}'", StringComparison.Ordinal) || config.Contains("Written by the BuildRunner agent", StringComparison.Ordinal);
 
     private static List<string> Split(string list) => [.. list.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries)];
 }

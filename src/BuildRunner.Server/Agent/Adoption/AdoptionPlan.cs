@@ -23,6 +23,9 @@ internal sealed record AdoptionPlan(IReadOnlyList<string> Problems, IReadOnlyLis
     private const int MajorMin = 15;
     private const int MajorMax = 18;
 
+    /// <summary>A copy, its base backup, a rejoin, the gate, and one to spare.</summary>
+    private const int PlacesMin = 5;
+
     /// <summary>Decides from what was found; every problem is said at once.</summary>
     public static AdoptionPlan Of(FoundServer found, AdoptionWish wish)
     {
@@ -67,8 +70,21 @@ internal sealed record AdoptionPlan(IReadOnlyList<string> Problems, IReadOnlyLis
             yield return $"The agent's secret `{secret}` is missing (--secrets).";
         foreach (var problem in found.DiskProblems)
             yield return problem;
+        if (found.Broken)
+            yield return $"Its configuration ({said.ConfigFile}) was written or closed by BuildRunner: an adoption was broken off there. Put its own back first (the agent's folder keeps it under postgres/before-adoption) and start it by that.";
+        // What its next start would meet, that start shows: it is its owner's, and is not had here.
+        var waiting = said.Pending.Concat(said.Files.Where(f => f.Error is not null && IsLater(f)).Select(f => f.Name ?? "a line"))
+            .Except(said.Arguments.Select(a => a.Name!), StringComparer.OrdinalIgnoreCase).Distinct().Order(StringComparer.Ordinal).ToList();
+        if (waiting.Count > 0)
+            yield return $"Settings in its files are not in force: {List(waiting)}. They are wrong, or wait for a restart, which might fail by them: restart it yourself once, and adopt it then.";
         foreach (var broken in said.Files.Where(f => f.Error is not null && !IsLater(f)))
             yield return $"Its configuration has an error, and its next start would fail: {broken.Name ?? "a line"}: {broken.Error}.";
+        foreach (var rule in said.Rules)
+            yield return $"Its access rules have an error, and its next start would fail: {rule}.";
+        if (Places(said, "max_wal_senders") is { } senders && senders < PlacesMin)
+            yield return $"max_wal_senders is {senders}, and copies need {PlacesMin}: raise it, and restart it yourself once.";
+        if (Places(said, "max_replication_slots") is { } slots && slots < PlacesMin)
+            yield return $"max_replication_slots is {slots}, and copies need {PlacesMin}: raise it, and restart it yourself once.";
     }
 
     private static IEnumerable<string> Acts(FoundServer found, AdoptionWish wish)
@@ -76,7 +92,7 @@ internal sealed record AdoptionPlan(IReadOnlyList<string> Problems, IReadOnlyLis
         var (said, assignment) = (found.Said, wish.Assignment);
         yield return $"PostgreSQL {said.Version} in {found.Folder} (process {found.Process}) is restarted once, under a guard: its {said.Sessions} session{(said.Sessions == 1 ? " is" : "s are")} cut";
         yield return $"its settings and access rules go on, in postgresql.user.conf and pg_hba.user.conf in {found.Folder}, and the former files are kept in the agent's folder";
-        if (!IsWithin(found.Folder, said.ConfigFile))
+        if (IsElsewhere(found))
             yield return $"{said.ConfigFile} gets a first line by which nobody starts it from there any more";
         if (assignment.Duty == DatabaseDuty.Standby)
             yield return $"it follows {assignment.Primary} as br_replication; from then on its data may be replaced by a copy of the primary's";
@@ -89,10 +105,10 @@ internal sealed record AdoptionPlan(IReadOnlyList<string> Problems, IReadOnlyLis
         var said = found.Said;
         if (found.Starter is { } starter)
             yield return $"it was started by {starter}, which is not to start it any more: switch it off there afterwards; if it starts it again after every clean stop, before";
+        if (!IsElsewhere(found))
+            yield return "its configuration lies in the data directory, where the guard's permit keeps it from being started otherwise; a guard that is killed leaves that until the agent looks: whatever started it must be switched off for good";
         if (found.Variables.Count > 0)
             yield return $"variables that it was started with and that the agent does not have are gone, which an archive command may need: {List(found.Variables)}; give them to the agent's service";
-        if (said.Pending.Count > 0)
-            yield return $"settings that wait for a restart take effect: {List(said.Pending)}";
         if (AdoptionFiles.Dropped(said) is { Count: > 0 } dropped)
             yield return $"settings that are BuildRunner's from then on: {List(dropped)}";
         if (AdoptionFiles.LacksStatements(said))
@@ -101,16 +117,24 @@ internal sealed record AdoptionPlan(IReadOnlyList<string> Problems, IReadOnlyLis
             yield return $"every host with a copy needs what these settings name: {List(host)}";
         if (said.SyncNames.Length > 0)
             yield return $"commits wait no more for '{said.SyncNames}' but for whom the policy says (recovery.replication)";
+        if (said.LocalMethods.Any(m => m != "peer"))
+            yield return "over its sockets the superuser postgres comes as the system's users postgres and the agent's only: no more by password, trust or a map";
+        if (said.InForce.GetValueOrDefault("max_slot_wal_keep_size") == "-1")
+            yield return "max_slot_wal_keep_size is -1: a copy that stays away has WAL kept for it until the disk is full; set it in postgresql.user.conf";
         if (said.Receivers > 0 && wish.Assignment.Duty == DatabaseDuty.Primary)
             yield return $"{said.Receivers} that stream from it go on; those that are regions of the policy are adopted next";
         if (!said.Checksums)
             yield return "it has no data checksums: wal_log_hints is switched on, so that it can be rewound";
     }
 
-    /// <summary>A value that is right and takes effect at the next start.</summary>
+    /// <summary>So it says both of a value that is wrong and of one that takes effect at the next start.</summary>
     private static bool IsLater(FoundSetting setting) => setting.Error?.Contains("could not be applied", StringComparison.Ordinal) == true;
 
-    private static bool IsWithin(string folder, string path) => path.StartsWith(folder.TrimEnd('/') + '/', StringComparison.Ordinal);
+    private static int? Places(FoundAnswers said, string name) =>
+        said.InForce.TryGetValue(name, out var value) && int.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out var places) ? places : null;
+
+    /// <summary>It is started by another file than the one that the agent writes.</summary>
+    public static bool IsElsewhere(FoundServer found) => found.Said.ConfigFile != $"{found.Folder}/postgresql.conf";
 
     private static string List(IReadOnlyList<string> names) => names.Count switch
     {

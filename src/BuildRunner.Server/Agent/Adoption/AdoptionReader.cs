@@ -1,6 +1,7 @@
 using System.ComponentModel;
 using System.Text;
 using System.Text.Json;
+using System.Text.RegularExpressions;
 using BuildRunner.Client.Databases;
 using BuildRunner.Server.Hosting;
 
@@ -10,7 +11,7 @@ namespace BuildRunner.Server.Agent.Adoption;
 /// Looks at a PostgreSQL that somebody else runs: in /proc, on the disk, and by psql as PostgreSQL's own user, whom its access rules let in. Changes
 /// nothing.
 /// </summary>
-internal sealed class AdoptionReader(AgentOptions options, PostgresTools tools)
+internal sealed partial class AdoptionReader(PostgresTools tools)
 {
     private static readonly TimeSpan AnswerMax = TimeSpan.FromSeconds(5);
 
@@ -30,31 +31,52 @@ internal sealed class AdoptionReader(AgentOptions options, PostgresTools tools)
             'position', case when pg_is_in_recovery() then coalesce(pg_last_wal_replay_lsn(), '0/0')::text else pg_current_wal_insert_lsn()::text end,
             'files', (select coalesce(json_agg(json_build_object('name', name, 'setting', setting, 'error', error, 'auto', sourcefile like '%/postgresql.auto.conf') order by seqno), '[]') from pg_file_settings),
             'arguments', (select coalesce(json_agg(json_build_object('name', name, 'setting', setting)), '[]') from pg_settings where source = 'command line'),
-            'pending', (select coalesce(json_agg(name order by name), '[]') from pg_settings where pending_restart))
+            'pending', (select coalesce(json_agg(name order by name), '[]') from pg_settings where pending_restart),
+            'in_force', (select json_object_agg(name, current_setting(name)) from pg_settings where name = any(string_to_array('NAMES', ','))),
+            'rules', (select coalesce(json_agg(e), '[]') from (select format('line %s of pg_hba.conf: %s', line_number, error) e from pg_hba_file_rules where error is not null
+                union all select format('line %s of pg_ident.conf: %s', line_number, error) from pg_ident_file_mappings where error is not null limit 10) r),
+            'local_methods', (select coalesce(json_agg(distinct auth_method), '[]') from pg_hba_file_rules where type = 'local' and user_name && array['postgres', 'all']))
         """;
+
+    private static readonly string Question = Sql.Replace("NAMES", string.Join(',', AdoptionFiles.InForce), StringComparison.Ordinal);
 
     /// <summary>What is found in the folder that the agent was told of.</summary>
     /// <exception cref="InvalidOperationException">Nothing that could be adopted runs there; a sentence for people.</exception>
-    public async Task<FoundServer> ReadAsync(DatabaseAssignment assignment, CancellationToken cancel)
+    public async Task<FoundServer> ReadAsync(string data, DatabaseAssignment assignment, CancellationToken cancel)
     {
-        var (process, folder, lines) = Postmaster(options.Adopt ?? throw new InvalidOperationException($"The agent of {options.Region} was told of no PostgreSQL to adopt: start it with --adopt and the data directory."));
+        var (process, folder, lines) = Postmaster(data);
         if (lines is not [_, _, _, var portText, var socket, ..] || !int.TryParse(portText, NumberStyles.None, CultureInfo.InvariantCulture, out var port))
             throw new InvalidOperationException($"{folder}/postmaster.pid says neither port nor socket: PostgreSQL is starting, or this is another program's file.");
         if (!socket.StartsWith('/'))
             throw new InvalidOperationException($"The PostgreSQL in {folder} has no Unix socket (unix_socket_directories): the agent reaches it by one.");
-        var said = JsonSerializer.Deserialize(await AskAsync(socket, port, "postgres", Sql, cancel), AdoptionJson.Default.FoundAnswers) ?? throw new JsonException("psql answered null.");
+        var said = JsonSerializer.Deserialize(await AskAsync(socket, port, "postgres", Question, cancel), AdoptionJson.Default.FoundAnswers) ?? throw new JsonException("psql answered null.");
         return new FoundServer
         {
             Folder = folder,
             Process = process,
             Port = port,
             Starter = StarterOf(process),
-            DiskProblems = await DiskProblemsAsync(folder, process, cancel),
+            DiskProblems = [.. await DiskProblemsAsync(folder, process, cancel), .. RuleProblems(folder, said)],
+            Broken = AdoptionFiles.IsOurs(await File.ReadAllTextAsync(said.ConfigFile, cancel)),
             Variables = EnvironmentOf(process),
             ProgramsMajor = await ProgramsMajorAsync(cancel),
             Marker = said.Databases.Contains(assignment.DatabaseName) && long.TryParse(await MarkerAsync(socket, port, assignment.DatabaseName, cancel), NumberStyles.None, CultureInfo.InvariantCulture, out var marker) ? marker : null,
             Said = said,
         };
+    }
+
+    /// <summary>Whether one serves there, and is not just ending, that was started by somebody else than a guard: its own file and its arguments say so.</summary>
+    /// <param name="data">The data directory.</param>
+    /// <param name="withoutGuardUnder">Where permits lie: a guard gives PostgreSQL a socket there.</param>
+    public static bool Serves(string data, string withoutGuardUnder)
+    {
+        try
+        {
+            var (process, _, lines) = Postmaster(data);
+            return lines is [_, _, _, _, _, _, _, var status, ..] && status.Trim() is ("ready" or "standby")
+                && !File.ReadAllText($"/proc/{process}/cmdline").Contains($"unix_socket_directories={withoutGuardUnder}/", StringComparison.Ordinal);
+        }
+        catch (Exception error) when (error is InvalidOperationException or IOException or UnauthorizedAccessException) { return false; }
     }
 
     /// <summary>The postmaster of a data directory; null: none runs there.</summary>
@@ -156,6 +178,15 @@ internal sealed class AdoptionReader(AgentOptions options, PostgresTools tools)
         var problems = Strangers(folder, process).Select(p => $"{p} has its working directory in {folder}, and would be taken for one of PostgreSQL's and be ended with it: have it go elsewhere.").ToList();
         if (new DirectoryInfo(Path.Combine(folder, "pg_wal")).LinkTarget is { } wal)
             problems.Add($"Its WAL lies in {wal} (pg_wal is a link), where a copy made anew would not come to lie: have it in the data directory.");
+        if (RelativeArgument().Match(File.ReadAllText(Path.Combine(folder, "postmaster.opts"))) is { Success: true } relative)
+            problems.Add($"It was started with a relative path (`{relative.Value.Trim()}` in postmaster.opts), by which it could not be started again from elsewhere: start it with the whole path.");
+        foreach (var name in (string[])["postgresql.conf", "pg_hba.conf", "pg_ident.conf", "postgresql.auto.conf"])
+        {
+            if (new FileInfo(Path.Combine(folder, name)).LinkTarget is not null)
+                problems.Add($"{folder}/{name} is a link, which a file would take the place of: have the file itself there, or name another one by config_file, hba_file or ident_file.");
+        }
+        if (Path.Exists($"{folder}{PostgresHome.NewSuffix}"))
+            problems.Add($"{folder}{PostgresHome.NewSuffix} is in the way, where a copy made anew would come to lie: move it away.");
         if (Volumes.MountOf(folder) == folder)
             problems.Add($"{folder} is itself a mount point, and a copy made anew replaces the whole folder: have the data in a folder below it.");
         // As PostgreSQL's user, who makes and takes away what lies there.
@@ -164,6 +195,19 @@ internal sealed class AdoptionReader(AgentOptions options, PostgresTools tools)
         if (!await HoldsAsync("test -w \"$(dirname \"$0\")\"", folder, cancel))
             problems.Add($"The folder above {folder} is not writable for PostgreSQL's user, who makes a copy beside it when one is needed.");
         return problems;
+    }
+
+    [GeneratedRegex(@"""-D"" ""(?!/)[^""]*""|(data_directory|config_file|hba_file|ident_file)=(?!/)[^""]*", RegexOptions.CultureInvariant)]
+    private static partial Regex RelativeArgument();
+
+    /// <summary>The rules go on in the data directory, where a relative name would lead elsewhere.</summary>
+    private static IEnumerable<string> RuleProblems(string folder, FoundAnswers said)
+    {
+        foreach (var file in (string[])[said.HbaFile, said.IdentFile])
+        {
+            if (Path.GetDirectoryName(file) != folder && AdoptionFiles.Relative(File.ReadAllText(file)) is [var line, ..])
+                yield return $"{file} leads to another file by a relative name (`{line}`), which would be sought in the data directory: write its whole path.";
+        }
     }
 
     private async Task<bool> HoldsAsync(string test, string folder, CancellationToken cancel) => (await tools.RunAsync("/bin/sh", ["-c", test, folder], "/", cancel)).Code == 0;
@@ -189,7 +233,7 @@ internal sealed class AdoptionReader(AgentOptions options, PostgresTools tools)
         var answer = new StringBuilder();
         try
         {
-            var result = await tools.RunAsync("psql", ["-X", "-A", "-t", "-q", "-w", "-h", socket, "-p", port.ToString(CultureInfo.InvariantCulture), "-U", "postgres", "-d", database, "-c", sql], "/", limit.Token, line => answer.Append(line));
+            var result = await tools.RunAsync("psql", ["-X", "-A", "-t", "-q", "-w", "-h", socket, "-p", port.ToString(CultureInfo.InvariantCulture), "-U", "postgres", "-d", database, "-c", "set client_encoding = 'UTF8'", "-c", sql], "/", limit.Token, line => answer.Append(line));
             return result.Code == 0 ? answer.ToString() : throw new InvalidOperationException($"PostgreSQL at {socket}, port {port}, did not let the agent in as postgres: {ErrorClause.Of(result.Talk)}.");
         }
         catch (OperationCanceledException) when (!cancel.IsCancellationRequested)

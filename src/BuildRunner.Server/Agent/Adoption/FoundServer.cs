@@ -25,6 +25,9 @@ internal sealed record FoundServer
     /// <summary>Major version of the programs that the agent would run it with; null: they did not say.</summary>
     public int? ProgramsMajor { get; init; }
 
+    /// <summary>Its configuration is one that BuildRunner wrote or closed: an adoption was broken off there.</summary>
+    public bool Broken { get; init; }
+
     /// <summary>Highest epoch of a marker in the application's database; null: it bears none.</summary>
     public long? Marker { get; init; }
 
@@ -70,6 +73,15 @@ internal sealed record FoundAnswers
 
     /// <summary>Settings of the files that take effect only at the next start.</summary>
     public required IReadOnlyList<string> Pending { get; init; }
+
+    /// <summary>Values in force of settings that the house sets otherwise.</summary>
+    public required IReadOnlyDictionary<string, string> InForce { get; init; }
+
+    /// <summary>Lines of its access rules and user names that are wrong: its next start would fail.</summary>
+    public required IReadOnlyList<string> Rules { get; init; }
+
+    /// <summary>How the superuser may come over a socket.</summary>
+    public required IReadOnlyList<string> LocalMethods { get; init; }
 
     public int Major => Number / 10_000;
     public Lsn At => Lsn.Parse(Position);

@@ -11,9 +11,10 @@ namespace BuildRunner.Server.Agent.Adoption;
 /// A PostgreSQL that is not under a guard yet: it is looked at, and nothing is ordered of it. Least of all a fence: who started it may start it again, so
 /// that its end would prove nothing.
 /// </summary>
-internal sealed class UnfencedDatabase(AgentOptions options, AdoptionWork adoption, DatabaseKeeper keeper, UnfencedLoop readings) : IDatabaseDriver
+internal sealed class UnfencedDatabase(AgentOptions options, AssignmentBook book, AdoptionWork adoption, DatabaseKeeper keeper, UnfencedLoop readings) : IDatabaseDriver
 {
-    public DatabaseReading? Last => readings.Last;
+    /// <summary>Never null: who knows of no reading might take it that the guard will give a proof.</summary>
+    public DatabaseReading? Last => readings.Last ?? new DatabaseReading { Database = book.Current?.Database?.Name ?? "main", State = DatabaseState.Unfenced, Detail = $"the PostgreSQL in {adoption.Folder} is being looked at" };
 
     /// <summary>An adoption that was cut short asks like any start of a primary.</summary>
     public string? StartAsk => keeper.StartAsk;
@@ -45,7 +46,7 @@ internal sealed class UnfencedLoop(AgentOptions options, AssignmentBook book, Ag
 
     public override async Task RunOnceAsync(CancellationToken cancel)
     {
-        if (options.Adopt is null || !adoption.IsPending || book.Current?.Database is not { Patroni: null } assignment)
+        if (!adoption.IsPending || book.Current?.Database is not { Patroni: null } assignment)
         {
             Volatile.Write(ref _last, null);
             return;
@@ -58,7 +59,7 @@ internal sealed class UnfencedLoop(AgentOptions options, AssignmentBook book, Ag
         }
         try
         {
-            var found = await reader.ReadAsync(assignment, cancel);
+            var found = await reader.ReadAsync(adoption.Folder!, assignment, cancel);
             var said = found.Said;
             reading = reading with
             {
@@ -66,7 +67,6 @@ internal sealed class UnfencedLoop(AgentOptions options, AssignmentBook book, Ag
                 SystemIdentifier = said.System,
                 ServerVersion = said.Version,
                 Timeline = said.Timeline,
-                MarkerEpoch = assignment.Duty == DatabaseDuty.Standby ? found.Marker : null, // what a primary bears before is no epoch of this house's
                 Written = said.InRecovery ? null : said.At,
                 Replayed = said.InRecovery ? said.At : null,
                 DataChecksums = said.Checksums,
@@ -89,7 +89,7 @@ internal sealed class AdoptionDesk(AdoptionWork adoption, DatabaseKeeper keeper,
 
     public async Task<AdoptResult> AdoptAsync(AdoptOrder order, CancellationToken cancel)
     {
-        try { return await keeper.ExclusiveAsync(DatabaseState.Starting, token => adoption.TakeAsync(order.Run, token), cancel); }
+        try { return await keeper.ExclusiveAsync(DatabaseState.Starting, token => adoption.TakeAsync(order, token), cancel); }
         finally { readings.Wake(); }
     }
 }

@@ -21,7 +21,7 @@ internal static class PatroniPlanner
         {
             DatabaseDuty.Primary => Primary(assignment, state, cluster, facts),
             DatabaseDuty.Standby when assignment.State == EpochState.Open && facts.Upstream is { } to => Standby(assignment, state, cluster, facts, to),
-            _ => Wait("a run is deciding"),
+            _ => Wait(assignment.State == EpochState.Open ? "the server has it wait: there is no primary to copy yet" : "a run is deciding"),
         };
     }
 

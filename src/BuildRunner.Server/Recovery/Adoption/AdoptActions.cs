@@ -39,7 +39,7 @@ internal sealed class AdoptAction(Epochs epochs, INodeLinks links, NodeReach rea
         return new ActionCheck
         {
             Problems = found.Adopted ? [$"The PostgreSQL of {region} in {found.Folder} has been adopted already and runs under its guard."] : found.Problems,
-            Note = string.Join("; ", found.Changes.Concat(found.Notes)),
+            Note = string.Join(" · ", found.Changes.Concat(found.Notes)),
             Expected = TimeSpan.FromSeconds(3),
         };
     }
