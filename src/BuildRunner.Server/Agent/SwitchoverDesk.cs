@@ -16,6 +16,8 @@ internal sealed partial class SwitchoverDesk(AgentOptions options, AgentStateFil
     private const int CheckpointMaxSeconds = 300;
     private const int TransactionsShown = 5;
     private const int UnloggedShown = 10;
+    /// <summary>A session that was told to end is seen until it has: whoever looks next must not take it for one that goes on.</summary>
+    private const int EndedWithinMs = 500;
     private static readonly TimeSpan SealMax = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan Look = TimeSpan.FromMilliseconds(2);
 
@@ -170,7 +172,7 @@ internal sealed partial class SwitchoverDesk(AgentOptions options, AgentStateFil
     internal static async Task<int> EndOlderAsync(NpgsqlConnection connection, int limitMs, CancellationToken cancel)
     {
         await using var command = new NpgsqlCommand(string.Create(CultureInfo.InvariantCulture, $"""
-            select count(*) filter (where pg_terminate_backend(pid))::int from pg_stat_activity
+            select count(*) filter (where pg_terminate_backend(pid, {EndedWithinMs}))::int from pg_stat_activity
             where backend_type = 'client backend' and pid <> pg_backend_pid() and application_name not like 'buildrunner-%'
               and clock_timestamp() - xact_start > interval '{limitMs} milliseconds'
             """), connection);
