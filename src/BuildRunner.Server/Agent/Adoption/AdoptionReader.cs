@@ -122,17 +122,18 @@ internal sealed partial class AdoptionReader(PostgresTools tools)
             var service = File.ReadLines($"/proc/{process}/cgroup").SelectMany(l => l.Split('/')).LastOrDefault(s => s.EndsWith(".service", StringComparison.Ordinal));
             if (service is not null)
                 return $"the service {service}";
-            var stat = File.ReadAllText($"/proc/{process}/stat");
-            return stat[(stat.LastIndexOf(')') + 1)..].Split(' ', StringSplitOptions.RemoveEmptyEntries) is [_, var parent, ..] && parent != "1"
-                ? $"process {parent} ({File.ReadAllText($"/proc/{parent}/comm").Trim()})"
-                : null;
+            return HostProcesses.Read(process) is { Parent: not 1 } row && HostProcesses.Read(row.Parent) is { } parent ? $"process {parent.Id} ({parent.Name})" : null;
         }
         catch (IOException) { return null; } // it is just ending
     }
 
     /// <summary>Processes that have the folder as their working directory and are not of this postmaster: the guard would take them for PostgreSQL's and end them.</summary>
-    public static IReadOnlyList<string> Strangers(string folder, int? postmaster) => [.. HostProcesses.All()
-        .Where(p => LinkOf($"/proc/{p.Id}/cwd") == folder && !Descends(p.Id, postmaster)).Select(p => $"process {p.Id} ({p.Name})")];
+    public static IReadOnlyList<string> Strangers(string folder, int? postmaster)
+    {
+        var all = HostProcesses.All();
+        var own = postmaster is { } first ? HostProcesses.Tree([first], all) : [];
+        return [.. all.Except(own).Where(p => LinkOf($"/proc/{p.Id}/cwd") == folder).Select(p => $"process {p.Id} ({p.Name})")];
+    }
 
     /// <summary>Variables that it was started with and that the agent, and so its guard, has not: names only.</summary>
     private static IReadOnlyList<string> EnvironmentOf(int process)
@@ -150,22 +151,6 @@ internal sealed partial class AdoptionReader(PostgresTools tools)
         "PATH", "LANG", "LANGUAGE", "HOME", "USER", "LOGNAME", "SHELL", "PWD", "OLDPWD", "TERM", "MAIL", "SHLVL", "_", "INVOCATION_ID", "JOURNAL_STREAM", "NOTIFY_SOCKET", "PIDFILE",
         "PGDATA", "PGLOCALEDIR", "PGSYSCONFDIR", "PG_OOM_ADJUST_FILE", "PG_OOM_ADJUST_VALUE", "PG_GRANDPARENT_PID", "POSTMASTER_CHILD_VERSION", "TZ",
     };
-
-    private static bool Descends(int process, int? ancestor)
-    {
-        for (var (at, steps) = (process, 0); ancestor is not null && at > 1 && steps < 32; steps++)
-        {
-            if (at == ancestor)
-                return true;
-            try
-            {
-                var stat = File.ReadAllText($"/proc/{at}/stat");
-                at = int.Parse(stat[(stat.LastIndexOf(')') + 1)..].Split(' ', StringSplitOptions.RemoveEmptyEntries)[1], CultureInfo.InvariantCulture);
-            }
-            catch (IOException) { return true; } // it has ended meanwhile
-        }
-        return false;
-    }
 
     private static string? LinkOf(string path)
     {
